@@ -1,0 +1,87 @@
+// What a page-table format must tell generic code: the `entry_format` concept.
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+
+#include "arch/address.h"
+#include "arch/attributes.h"
+
+namespace quire::arch {
+
+/// Physical byte address of a table. Tables may be smaller than a frame, so a frame number would not do.
+struct table_address {
+  std::uint64_t byte = 0;
+  friend constexpr auto operator<=>(table_address, table_address) = default;
+};
+
+enum class entry_kind : std::uint8_t { empty, leaf, table };
+
+/// What has to happen around the change of one entry.
+enum class transition : std::uint8_t {
+  store,              ///< nothing can be cached: store, no flush
+  store_then_flush,   ///< store now, flush at the end of the batch
+  break_before_make,  ///< store an invalid entry, flush, store the new one
+};
+
+/// No format has more levels; sizes arrays that are indexed by level.
+inline constexpr unsigned level_limit = 6;
+
+/// A format is a small literal type. Its static members hold for every table of the format, its data members
+/// are the options of one space (levels, A/D and so on). `w` is an entry, `l` the level that it sits in; level 0
+/// holds only leaves.
+template <class F>
+concept entry_format = std::copyable<F> && requires(const F f, typename F::word w, unsigned l, hfn h,
+                                                    table_address t, attributes a, perm p, unsigned i, bool b) {
+  requires std::same_as<typename F::word, std::uint64_t>;
+  { F::name } -> std::convertible_to<const char*>;
+  requires std::same_as<std::remove_cvref_t<decltype(F::byte_order)>, std::endian>;
+  // log2 of the bytes that a level-0 leaf maps, and of the entries of a full table.
+  { F::base_shift } -> std::convertible_to<unsigned>;
+  { F::index_bits(l) } -> std::same_as<unsigned>;
+  // True if classify() can answer break_before_make; then park() and friends exist (see parking_format).
+  { F::breaks } -> std::convertible_to<bool>;
+
+  { f.levels() } -> std::same_as<unsigned>;
+  { f.input_bits() } -> std::same_as<unsigned>;   // guest-physical address bits
+  { f.output_bits() } -> std::same_as<unsigned>;  // host-physical address bits
+  { f.leaf_allowed(l) } -> std::same_as<bool>;
+  { f.access_set() } -> std::same_as<std::uint32_t>;  // bit p: leaves can express perm p
+  { f.memory_types() } -> std::same_as<unsigned>;     // attributes::type is below this
+  { f.option_set() } -> std::same_as<std::uint16_t>;  // attributes::options is a subset of this
+
+  { f.empty(l) } -> std::same_as<typename F::word>;  // what unmapped slots hold
+  { f.kind(w, l) } -> std::same_as<entry_kind>;
+  { f.make_leaf(h, a, l) } -> std::same_as<typename F::word>;
+  { f.make_table(t, l) } -> std::same_as<typename F::word>;
+  { f.output(w, l) } -> std::same_as<hfn>;           // of a leaf
+  { f.table(w, l) } -> std::same_as<table_address>;  // of a table entry
+  { f.attributes_of(w, l) } -> std::same_as<attributes>;
+  { f.with_access(w, p, l) } -> std::same_as<typename F::word>;
+  // The i-th of the leaves one level down that together equal the leaf `w`, A and D included.
+  { f.leaf_piece(w, l, i) } -> std::same_as<typename F::word>;
+  // Why hardware would fault on the entry's form, or null.
+  { f.malformed(w, l) } -> std::same_as<const char*>;
+
+  // A and D. All of them are inert where the space does not track them.
+  { f.status_bits() } -> std::same_as<typename F::word>;  // what hardware may set at any time
+  { f.accessed(w) } -> std::same_as<bool>;
+  { f.dirty(w) } -> std::same_as<bool>;
+  { f.without_status(w, b, b) } -> std::same_as<typename F::word>;  // clears A, clears D
+  { f.touched(w, l, b) } -> std::same_as<typename F::word>;         // as hardware leaves it after a read / write
+
+  { f.classify(w, w, l) } -> std::same_as<transition>;
+  { f.root_register(t) } -> std::same_as<std::uint64_t>;
+};
+
+/// A format whose entries can be broken. A parked word is invalid to hardware yet keeps the word that replaces
+/// the old one, so that the make step of a commit needs no memory of its own.
+template <class F>
+concept parking_format = entry_format<F> && requires(typename F::word w) {
+  { F::park(w) } -> std::same_as<typename F::word>;
+  { F::unpark(w) } -> std::same_as<typename F::word>;
+  { F::parked(w) } -> std::same_as<bool>;
+};
+
+}  // namespace quire::arch
