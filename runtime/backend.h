@@ -1,0 +1,86 @@
+// The functions that are compiled once per format: run-time choice of format costs one indirect call per
+// operation, never one per entry.
+#pragma once
+
+#include "runtime/batch.h"
+#include "runtime/counters.h"
+#include "runtime/space.h"
+
+namespace quire::runtime {
+
+/// What a mapping is, as tables and queued updates have it.
+struct mapping {
+  gfn_range range;  ///< the part that was asked for, inside one leaf
+  hfn out{};        ///< of range.first
+  attributes attr;
+  bool accessed = false;
+  bool dirty = false;
+  unsigned level = 0;  ///< of the leaf; for a queued map, the largest that it may get
+};
+
+/// A mapping, or a hole of range.pages.
+struct piece {
+  bool present = false;
+  mapping what;
+};
+
+/// One access of the guest, to be walked as a CPU does.
+struct walk_request {
+  gfn page;
+  perm need = perm::none;  ///< r, w or x
+  bool touch = false;      ///< set A on the path and, for a write, D on the leaf, if the access is allowed
+  /// Start at this level-0 table, as a CPU does that has cached the way to it.
+  bool from_leaf_table = false;
+  table_address leaf_table;
+};
+
+/// What a walk found. The access is allowed if `present` and `access` includes what was needed.
+struct translation {
+  bool present = false;
+  perm access = perm::none;
+  std::uint8_t type = 0;
+  bool accessed = false;
+  bool dirty = false;
+  unsigned level = 0;        ///< where the walk ended
+  hfn out{};                 ///< of the page
+  table_address leaf_table;  ///< the table that the walk ended in
+};
+
+/// Everything that a commit works with.
+struct commit_context {
+  const platform& host;
+  space& where;
+  cpu_context& cpu;
+  const cpu_context* cpus;  // all of them, whose readers may see removed tables
+  unsigned cpu_count;
+  counters& count;
+  table_need& claims;  // what the commit may take, by level; goes down as it takes
+  flush_reason reason;
+};
+
+struct backend {
+  const char* name;
+  /// Applies updates in order: break, flush, make, free. Under the space's lock; every table is reserved.
+  void (*commit)(const commit_context& c, const update_list& updates);
+  /// Flushes the whole space once, reports every mapping and frees all tables, the root too. Under the lock.
+  void (*destroy)(const commit_context& c);
+  /// Tables that `u` lacks right now. Under the space's lock.
+  table_need (*missing)(const platform& host, const space& s, const update& u);
+  /// The leaf or the hole around `g`, from the tables alone. Inside a reader section, or under the lock.
+  piece (*find)(const platform& host, const space& s, gfn g);
+  /// Walks for an access of the guest. In a reader section, under the lock, or on a CPU that the flush sink waits
+  /// for.
+  translation (*walk)(const platform& host, const space& s, const walk_request& q);
+  /// True if hardware sets A and D in the tables of this space.
+  bool (*tracks_status)(const space& s);
+  /// Fills a table of `level` with empty entries.
+  void (*clear)(const platform& host, const space& s, table_address table, unsigned level);
+  arch::text_line (*describe)(const space& s, const arch::flush_command& c);
+};
+
+/// The backend of format F. Formats are listed, and so compiled, in backend.cc and nowhere else; tests add
+/// theirs in the same way.
+template <arch::flushing_format F>
+const backend& backend_for();
+
+}  // namespace quire::runtime

@@ -1,0 +1,112 @@
+// What one commit has made stale and must remember until its flush is done.
+#pragma once
+
+#include "arch/flush.h"
+#include "runtime/update.h"
+
+namespace quire::runtime {
+
+using arch::table_address;
+
+/// Collects ranges that went stale; more than it can hold become "the whole space", never less.
+/// One cpu uses it, inside one commit.
+class gather {
+ public:
+  static constexpr std::size_t capacity = 256;
+
+  bool empty() const { return size_ == 0 && !whole_; }
+  bool whole() const { return whole_; }
+  bool tables_removed() const { return tables_removed_; }
+  std::span<gfn_range> ranges() { return {ranges_, size_}; }
+
+  void add(gfn_range r, bool table_removed) {
+    tables_removed_ |= table_removed;
+    if (size_ > 0 && ranges_[size_ - 1].end() == r.first) {
+      ranges_[size_ - 1].pages += r.pages;
+    } else if (size_ < capacity) {
+      ranges_[size_++] = r;
+    } else {
+      whole_ = true;
+    }
+  }
+  void add_whole() { whole_ = true; }
+  void clear() {
+    size_ = 0;
+    whole_ = tables_removed_ = false;
+  }
+
+ private:
+  std::size_t size_ = 0;
+  bool whole_ = false;
+  bool tables_removed_ = false;
+  gfn_range ranges_[capacity];
+};
+
+/// Pages whose mapping an update took away, or whose A and D it cleared, as they were when no CPU could use them
+/// any more.
+struct report {
+  enum class kind : std::uint8_t { removed, harvested };
+  gfn_range range;
+  hfn out{};  ///< of the first page; the others follow
+  attributes attr;
+  kind what = kind::removed;
+  // removed: as hardware left them; harvested: set where they were cleared.
+  bool accessed = false;
+  bool dirty = false;
+
+  /// Takes `next` in if it continues this one.
+  bool extend(const report& next) {
+    const bool follows = next.range.first == range.end() && next.out == out + range.pages && next.attr == attr &&
+                         next.what == what && next.accessed == accessed && next.dirty == dirty;
+    if (follows) range.pages += next.range.pages;
+    return follows;
+  }
+};
+
+/// Who hears of reports. Called after the flush that makes them final, on the cpu that commits, with the space
+/// locked: it may not call the runtime for that space, and should be short.
+struct observer {
+  void* context = nullptr;
+  void (*receive)(void* context, unsigned cpu, const report& r) = nullptr;
+};
+
+/// Reports that wait for the flush.
+class report_queue {
+ public:
+  static constexpr std::size_t capacity = 1024;
+
+  bool full() const { return size_ == capacity; }
+  void add(const report& r) {
+    if (size_ == 0 || !reports_[size_ - 1].extend(r)) reports_[size_++] = r;
+  }
+  std::span<const report> all() const { return {reports_, size_}; }
+  void clear() { size_ = 0; }
+
+ private:
+  std::size_t size_ = 0;
+  report reports_[capacity];
+};
+
+/// A table that left the tree, with all tables below it. Hardware may walk it until the flush is done.
+struct removed_table {
+  table_address table;
+  gfn first{};
+  unsigned level = 0;  ///< of the table
+};
+
+/// Removed tables that wait for the flush.
+class removed_tables {
+ public:
+  static constexpr std::size_t capacity = 1024;
+
+  bool full() const { return size_ == capacity; }
+  void add(const removed_table& t) { tables_[size_++] = t; }
+  std::span<const removed_table> all() const { return {tables_, size_}; }
+  void clear() { size_ = 0; }
+
+ private:
+  std::size_t size_ = 0;
+  removed_table tables_[capacity];
+};
+
+}  // namespace quire::runtime

@@ -1,0 +1,163 @@
+// Stocking and emptying the per-cpu lists of table_pool.h.
+#include "runtime/table_pool.h"
+
+#include <new>
+
+#include "runtime/invariant.h"
+
+namespace quire::runtime {
+
+namespace {
+constexpr std::uint64_t no_frame = ~std::uint64_t{0};
+// Frames moved between a cpu and the centre under one hold of the lock.
+constexpr std::uint64_t batch_frames = 32;
+
+void bump(std::atomic<std::uint64_t>& own, std::uint64_t n) {
+  // relaxed: only the cpu itself writes its counter, others read it as a statistic.
+  own.store(own.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+}  // namespace
+
+status table_pool::start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options) {
+  void* memory = p.allocate(p.context, sizeof(cpu_stock) * cpus, alignof(cpu_stock));
+  if (!memory) return status::no_memory;
+  platform_ = &p;
+  frame_bytes_ = bytes;
+  cpus_ = cpus;
+  options_ = options;
+  if (options_.refill_frames == 0) options_.refill_frames = 1;
+  stocks_ = static_cast<cpu_stock*>(memory);
+  list_ = no_frame;
+  for (unsigned i = 0; i < cpus; ++i) (new (&stocks_[i]) cpu_stock)->list = no_frame;
+  return status::ok;
+}
+
+void table_pool::stop() {
+  if (stocks_) platform_->release(platform_->context, stocks_, sizeof(cpu_stock) * cpus_);
+  stocks_ = nullptr;
+}
+
+// Gets at least `least` frames from the platform, as many as refill_frames if it has them. Under lock_.
+bool table_pool::grow(std::uint64_t least) {
+  std::uint64_t frames = least > options_.refill_frames ? least : options_.refill_frames;
+  for (;;) {
+    std::uint64_t physical = 0;
+    if (!platform_->allocate_tables(platform_->context, frames * frame_bytes_, frame_bytes_, &physical)) {
+      if (frames == 1) return false;
+      frames = frames > least && frames / 2 < least ? least : frames / 2;
+      continue;
+    }
+    for (; fresh_left_; --fresh_left_, fresh_ += frame_bytes_) {  // an earlier remainder joins the list
+      next_of(fresh_) = list_;
+      list_ = fresh_;
+    }
+    fresh_ = physical;
+    fresh_left_ = frames;
+    free_ += frames;
+    bump(allocated_, frames);
+    if (frames >= least) return true;
+    least -= frames;
+  }
+}
+
+status table_pool::claim(cpu_stock& own, std::uint64_t frames) {
+  const std::uint64_t least = own.reserved + frames - own.listed - own.claims;
+  const lock_guard hold(lock_, *platform_);
+  if (free_ - claimed_ < least && !grow(least - (free_ - claimed_))) return status::no_tables;
+  const std::uint64_t more = least + options_.cache_frames;
+  const std::uint64_t got = free_ - claimed_ < more ? free_ - claimed_ : more;
+  claimed_ += got;
+  own.claims += got;
+  own.reserved += frames;
+  return status::ok;
+}
+
+void table_pool::unreserve(unsigned cpu, std::uint64_t frames) {
+  cpu_stock& own = stocks_[cpu];
+  QUIRE_INVARIANT(frames <= own.reserved, "only what was reserved is given back");
+  own.reserved -= frames;
+  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own);
+}
+
+std::uint64_t table_pool::pop_central() {
+  if (list_ != no_frame) {
+    const std::uint64_t frame = list_;
+    list_ = next_of(frame);
+    return frame;
+  }
+  QUIRE_INVARIANT(fresh_left_ > 0, "a claim on the centre is backed by a free frame");
+  const std::uint64_t frame = fresh_;
+  fresh_ += frame_bytes_;
+  --fresh_left_;
+  return frame;
+}
+
+// Moves claimed frames from the centre into the list, so that take() seldom needs the lock. They are linked in
+// reverse, so that take() hands them out in ascending order.
+void table_pool::fetch(cpu_stock& own) {
+  std::uint64_t frames[batch_frames];
+  std::uint64_t n = 0;
+  {
+    const lock_guard hold(lock_, *platform_);
+    const std::uint64_t wanted = own.reserved < batch_frames ? own.reserved : batch_frames;
+    for (; n < wanted && n < own.claims; ++n) frames[n] = pop_central();
+    free_ -= n;
+    claimed_ -= n;
+  }
+  own.claims -= n;
+  own.listed += n;
+  while (n) {
+    next_of(frames[--n]) = own.list;
+    own.list = frames[n];
+  }
+}
+
+arch::table_address table_pool::take(unsigned cpu) {
+  cpu_stock& own = stocks_[cpu];
+  QUIRE_INVARIANT(own.reserved > 0, "a commit takes only what was reserved");
+  if (own.listed == 0) fetch(own);
+  const std::uint64_t frame = own.list;
+  own.list = next_of(frame);
+  --own.listed;
+  --own.reserved;
+  bump(own.taken, 1);
+  return {frame};
+}
+
+void table_pool::give(unsigned cpu, arch::table_address frame) {
+  cpu_stock& own = stocks_[cpu];
+  next_of(frame.byte) = own.list;
+  own.list = frame.byte;
+  ++own.listed;
+  bump(own.given, 1);
+  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own);
+}
+
+// Returns what the cpu does not need, down to cache_frames: claims first, they cost nothing to get again.
+void table_pool::trim(cpu_stock& own) {
+  std::uint64_t surplus = own.listed + own.claims - own.reserved;
+  surplus = surplus > options_.cache_frames ? surplus - options_.cache_frames : 0;
+  const lock_guard hold(lock_, *platform_);
+  const std::uint64_t claims = surplus < own.claims ? surplus : own.claims;
+  own.claims -= claims;
+  claimed_ -= claims;
+  for (surplus -= claims; surplus; --surplus, ++free_) {
+    const std::uint64_t frame = own.list;
+    own.list = next_of(frame);
+    --own.listed;
+    next_of(frame) = list_;
+    list_ = frame;
+  }
+}
+
+std::uint64_t table_pool::in_use() const {
+  std::uint64_t taken = 0;
+  std::uint64_t given = 0;
+  for (unsigned i = 0; i < cpus_; ++i) {
+    given += stocks_[i].given.load(std::memory_order_relaxed);  // relaxed: statistics, see the head comment
+    taken += stocks_[i].taken.load(std::memory_order_relaxed);
+  }
+  return taken - given;
+}
+
+}  // namespace quire::runtime

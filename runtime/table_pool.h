@@ -1,0 +1,94 @@
+// Frames of one size for tables: a list per cpu in front of the platform's table memory.
+#pragma once
+
+#include "arch/format.h"
+#include "runtime/spin_lock.h"
+#include "runtime/status.h"
+
+namespace quire::runtime {
+
+struct pool_options {
+  /// Frames, and claims on frames, that a cpu keeps for itself when it needs none. 0 with scarce memory.
+  std::uint32_t cache_frames = 64;
+  /// Frames asked of the platform at once; asked for fewer when it has not that many.
+  std::uint32_t refill_frames = 64;
+};
+
+/// A commit must not allocate, so frames are claimed first (reserve) and taken later (take). A claim is backed
+/// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim costs no
+/// memory access to the frame, so frames that are claimed and never taken are never touched.
+///
+///              reserve/unreserve  take/give  in_use/allocated
+///   own cpu           X              X            any
+///   other cpus        -              -            any
+/// X: calls with one `cpu` index are serialized by the caller (a cpu is driven by one thread at a time).
+/// Different indices run concurrently.
+class table_pool {
+ public:
+  /// @param bytes  of a frame; a power of two, at least 8
+  /// Errors: no_memory. Context: any; allocates.
+  status start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options);
+  /// Frees the pool's records; every frame is the platform's again.
+  void stop();
+
+  std::size_t frame_bytes() const { return frame_bytes_; }
+
+  /// Claims `frames` for `cpu`. Errors: no_tables, then nothing is claimed. Allocates where the centre is short.
+  /// Cost: two loads and a store while the cpu's own stock lasts.
+  status reserve(unsigned cpu, std::uint64_t frames) {
+    cpu_stock& own = stocks_[cpu];
+    if (own.reserved + frames <= own.listed + own.claims) {
+      own.reserved += frames;
+      return status::ok;
+    }
+    return claim(own, frames);
+  }
+  /// Takes back claims that turned out not to be needed. Does not block but for the centre's lock.
+  void unreserve(unsigned cpu, std::uint64_t frames);
+
+  /// Turns one claim into a frame. Its content is unspecified. Cannot fail; does not allocate.
+  arch::table_address take(unsigned cpu);
+  /// Gives a frame back. No CPU can reach it any more.
+  void give(unsigned cpu, arch::table_address frame);
+
+  /// Frames taken and not given back; exact while no cpu is in take() or give().
+  std::uint64_t in_use() const;
+  /// Frames obtained from the platform so far.
+  std::uint64_t allocated() const { return allocated_.load(std::memory_order_relaxed); }  // relaxed: a statistic
+
+ private:
+  struct alignas(64) cpu_stock {
+    std::uint64_t reserved = 0;  // claims handed out to updates
+    std::uint64_t listed = 0;    // frames in `list`
+    std::uint64_t claims = 0;    // claims on the centre
+    std::uint64_t list = 0;      // physical address of the first free frame
+    std::atomic<std::uint64_t> taken{0};
+    std::atomic<std::uint64_t> given{0};
+  };
+
+  status claim(cpu_stock& own, std::uint64_t frames);
+  bool grow(std::uint64_t least);
+  void fetch(cpu_stock& own);
+  void trim(cpu_stock& own);
+  std::uint64_t& next_of(std::uint64_t frame) const {
+    return *reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(frame + platform_->table_offset));
+  }
+  std::uint64_t pop_central();
+
+  const platform* platform_ = nullptr;
+  std::size_t frame_bytes_ = 0;
+  unsigned cpus_ = 0;
+  pool_options options_;
+  cpu_stock* stocks_ = nullptr;
+
+  // The centre; all under lock_. Invariant: claimed_ <= free_, free_ = frames in the list + untouched ones.
+  spin_lock lock_;
+  std::uint64_t list_ = 0;
+  std::uint64_t fresh_ = 0;       // first frame that was never handed out
+  std::uint64_t fresh_left_ = 0;  // frames from there
+  std::uint64_t free_ = 0;
+  std::uint64_t claimed_ = 0;
+  std::atomic<std::uint64_t> allocated_{0};
+};
+
+}  // namespace quire::runtime

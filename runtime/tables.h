@@ -1,0 +1,147 @@
+// Reading and filling the tables of one space of format F.
+#pragma once
+
+#include "arch/walk.h"
+#include "runtime/backend.h"
+
+namespace quire::runtime {
+
+/// Delivers reports, neighbours joined. The last one goes out with the stream's end.
+class report_stream {
+ public:
+  report_stream(const observer& o, unsigned cpu) : to_(o), cpu_(cpu) {}
+  ~report_stream() { send(); }
+  report_stream(const report_stream&) = delete;
+  report_stream& operator=(const report_stream&) = delete;
+
+  void add(const report& r) {
+    if (held_ && last_.extend(r)) return;
+    send();
+    last_ = r;
+    held_ = true;
+  }
+
+ private:
+  void send() const {
+    if (held_ && to_.receive) to_.receive(to_.context, cpu_, last_);
+  }
+
+  const observer& to_;
+  const unsigned cpu_;
+  bool held_ = false;
+  report last_;
+};
+
+/// A view: holds nothing of its own.
+template <class F>
+class tables {
+ public:
+  using word = typename F::word;
+  using slot = arch::slot<F>;
+  using kind = arch::entry_kind;
+
+  tables(const platform& host, const space& s) : offset_(host.table_offset), f_(s.format<F>()), s_(s.shape), root_(s.root) {}
+
+  slot at(table_address t) const { return slot(words(t)); }
+
+  void clear(table_address t, unsigned level) const {
+    const slot first = at(t);
+    // The table's full size, beyond the entries in use at a root that the input size cuts short.
+    const std::uint32_t entries = std::uint32_t{1} << F::index_bits(level);
+    for (std::uint32_t i = 0; i < entries; ++i) first[i].store(f_.empty(level));
+  }
+
+  bool all_empty(slot table, unsigned level) const {
+    for (std::uint32_t i = 0; i < s_.entries(level); ++i) {
+      if (table[i].load() != f_.empty(level)) return false;
+    }
+    return true;
+  }
+
+  /// True if update `u` can put one leaf into the slot of `level` that `part` lies in.
+  bool leaf_fits(const update& u, gfn_range part, hfn out, unsigned level) const {
+    const std::uint64_t pages = s_.slot_pages(level);
+    return level <= u.kind.leaf_level() && s_.leaf[level] && part.pages == pages && (out.value & (pages - 1)) == 0;
+  }
+
+  /// True if leaf `e` maps page `g`, and those after it, as asked; A and D aside.
+  bool maps(word e, unsigned level, gfn g, hfn out, attributes a) const {
+    const std::uint64_t inside = g - s_.slot_first(g, level);
+    return f_.output(e, level) + inside == out && f_.attributes_of(e, level) == a;
+  }
+
+  report report_of(word e, unsigned level, gfn first, report::kind what) const {
+    return {{first, s_.slot_pages(level)}, f_.output(e, level), f_.attributes_of(e, level), what, f_.accessed(e), f_.dirty(e)};
+  }
+
+  piece find(gfn g) const {
+    const auto end = arch::walk(f_, s_, [this](table_address t) { return words(t); }, root_, g);
+    piece p;
+    p.what.level = end.level;
+    p.what.range = {s_.slot_first(g, end.level), s_.slot_pages(end.level)};
+    if (f_.kind(end.entry, end.level) == kind::leaf) {
+      p.present = true;
+      p.what.out = f_.output(end.entry, end.level);
+      p.what.attr = f_.attributes_of(end.entry, end.level);
+      p.what.accessed = f_.accessed(end.entry);
+      p.what.dirty = f_.dirty(end.entry);
+    }
+    return p;
+  }
+
+  /// Calls `visit(slot, entry, level)` for the entries that lie on or under `r`, parents first; the entry that it
+  /// returns decides whether to go down.
+  template <class Visit>
+  void each_slot(table_address table, unsigned level, gfn_range r, Visit visit) const {
+    for (gfn g = r.first; g < r.end();) {
+      const gfn next = s_.slot_first(g, level) + s_.slot_pages(level);
+      const gfn_range part{g, (next < r.end() ? next : r.end()) - g};
+      const slot here = at(table)[s_.index(g, level)];
+      const word e = visit(here, here.load(), level);
+      if (level > 0 && f_.kind(e, level) == kind::table) each_slot(f_.table(e, level), level - 1, part, visit);
+      g = part.end();
+    }
+  }
+
+  /// Tables that `u` lacks inside `r`, which one table of `level` holds.
+  void missing(const update& u, table_address table, unsigned level, gfn_range r, table_need& need) const {
+    for (gfn g = r.first; g < r.end();) {
+      const gfn next = s_.slot_first(g, level) + s_.slot_pages(level);
+      const gfn_range part{g, (next < r.end() ? next : r.end()) - g};
+      const word e = at(table)[s_.index(g, level)].load();
+      missing_in_slot(u, e, level, part, need);
+      g = part.end();
+    }
+  }
+
+ private:
+  void missing_in_slot(const update& u, word e, unsigned level, gfn_range part, table_need& need) const {
+    const kind k = f_.kind(e, level);
+    table_need more{};
+    if (u.kind.op() == operation::map) {
+      const hfn out = u.out + (part.first - u.range.first);
+      if (leaf_fits(u, part, out, level) && !(k == kind::table && u.kind.keep_present())) return;
+      if (k == kind::leaf && (u.kind.keep_present() || maps(e, level, part.first, out, u.kind.attr()))) return;
+      if (k == kind::table) return missing(u, f_.table(e, level), level - 1, part, need);
+      more = tables_to_map(s_, part, u.kind.leaf_level(), level);
+    } else {
+      if (k == kind::table && part.pages < s_.slot_pages(level)) {
+        return missing(u, f_.table(e, level), level - 1, part, need);
+      }
+      if (k != kind::leaf || part.pages == s_.slot_pages(level)) return;
+      more = tables_to_split(s_, part, level);
+    }
+    for (unsigned l = 0; l < level; ++l) need[l] += more[l];
+  }
+
+  word* words(table_address t) const {
+    return reinterpret_cast<word*>(static_cast<std::uintptr_t>(t.byte + offset_));
+  }
+
+  const std::uint64_t offset_;
+  const F& f_;
+  const geometry& s_;
+  const table_address root_;
+};
+
+}  // namespace quire::runtime

@@ -1,0 +1,68 @@
+// One record of a batch queue: a run of pages to map, unmap, protect or harvest.
+#pragma once
+
+#include "arch/address.h"
+#include "arch/attributes.h"
+#include "arch/bits.h"
+
+namespace quire::runtime {
+
+using arch::attributes;
+using arch::gfn;
+using arch::gfn_range;
+using arch::hfn;
+using arch::perm;
+
+enum class operation : std::uint8_t { map, unmap, protect, harvest };
+
+/// What harvest() does to the leaves it finds; combine with |.
+enum class harvest : std::uint8_t {
+  none = 0,
+  accessed = 1,       ///< report and clear A
+  dirty = 2,          ///< report and clear D
+  write_protect = 4,  ///< with `dirty`: take write access from the leaves that were dirty
+};
+constexpr harvest operator|(harvest a, harvest b) {
+  return static_cast<harvest>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+constexpr bool includes(harvest all, harvest some) {
+  return (static_cast<unsigned>(all) & static_cast<unsigned>(some)) == static_cast<unsigned>(some);
+}
+
+/// Everything about an update but its place, packed: a record built from narrow stores would stall when copied.
+class update_kind {
+ public:
+  constexpr update_kind() = default;
+  constexpr update_kind(operation o, attributes a, unsigned leaf_level, bool keep_present, harvest h)
+      : bits_(static_cast<std::uint64_t>(o) | op_leaf::make(leaf_level) | op_keep::make(keep_present) |
+              op_harvest::make(static_cast<std::uint64_t>(h)) | op_access::make(static_cast<std::uint64_t>(a.access)) |
+              op_type::make(a.type) | op_options::make(a.options)) {}
+
+  constexpr operation op() const { return static_cast<operation>(bits_ & 3); }
+  /// Largest leaf level that a map uses; decided per call, so that merging runs never changes the tables.
+  constexpr unsigned leaf_level() const { return static_cast<unsigned>(op_leaf::get(bits_)); }
+  constexpr bool keep_present() const { return op_keep::get(bits_); }
+  constexpr harvest what() const { return static_cast<harvest>(op_harvest::get(bits_)); }
+  constexpr attributes attr() const {
+    return {static_cast<perm>(op_access::get(bits_)), static_cast<std::uint8_t>(op_type::get(bits_)),
+            static_cast<std::uint16_t>(op_options::get(bits_))};
+  }
+  friend constexpr bool operator==(update_kind, update_kind) = default;
+
+ private:
+  using op_leaf = arch::field<4, 2>;
+  using op_keep = arch::field<5, 5>;
+  using op_harvest = arch::field<8, 6>;
+  using op_access = arch::field<15, 12>;
+  using op_type = arch::field<23, 16>;
+  using op_options = arch::field<47, 32>;
+  std::uint64_t bits_ = 0;
+};
+
+struct update {
+  gfn_range range;
+  hfn out{};  ///< of the first page; map only
+  update_kind kind;
+};
+
+}  // namespace quire::runtime

@@ -1,0 +1,111 @@
+// Looking at mappings as the owner of a section sees them: tables with its queued updates on top.
+#include "runtime/machine.h"
+
+namespace quire::runtime {
+
+namespace {
+
+// What is left of `p` from page `g` on, up to `end`.
+void clip(piece& p, gfn g, gfn end) {
+  const gfn stop = p.what.range.end() < end ? p.what.range.end() : end;
+  if (p.present) p.what.out = p.what.out + (g - p.what.range.first);
+  p.what.range = {g, stop - g};
+}
+
+void overlay_map(piece& p, const update& u, gfn g) {
+  const hfn out = u.out + (g - u.range.first);
+  const bool same = p.present && p.what.out == out && p.what.attr == u.kind.attr();
+  if (same || (p.present && u.kind.keep_present())) return;
+  p.present = true;
+  p.what = {p.what.range, out, u.kind.attr(), false, false, u.kind.leaf_level()};
+}
+
+void overlay_harvest(piece& p, harvest what) {
+  const bool dirty = includes(what, harvest::dirty) && p.what.dirty;
+  if (dirty && includes(what, harvest::write_protect)) {
+    p.what.attr.access = static_cast<perm>(static_cast<unsigned>(p.what.attr.access) & ~static_cast<unsigned>(perm::w));
+  }
+  if (dirty) p.what.dirty = false;
+  if (includes(what, harvest::accessed)) p.what.accessed = false;
+}
+
+// Applies a queued update that covers `g` to what is known about the pages from `g` on.
+void overlay(piece& p, const update& u, gfn g) {
+  clip(p, g, u.range.end());
+  switch (u.kind.op()) {
+    case operation::map: return overlay_map(p, u, g);
+    case operation::unmap: p.present = false; return;
+    case operation::protect:
+      if (p.present) p.what.attr.access = u.kind.attr().access;
+      return;
+    case operation::harvest:
+      if (p.present) overlay_harvest(p, u.kind.what());
+      return;
+  }
+}
+
+}  // namespace
+
+piece machine::view(const section& s, gfn g, gfn end) const {
+  reader_flag& reader = cpus_[s.cpu].reader;
+  reader.enter();
+  piece p = s.where->backend->find(host_, *s.where, g);
+  reader.leave();
+  clip(p, g, end);
+  // An interrupt sees the tables as they are: the interrupted section has not happened yet.
+  if (s.queue.empty() || in_interrupt(s.cpu) || !s.queue.box().overlaps(p.what.range)) return p;
+  const update_list pending = s.queue.pending();
+  for (std::uint32_t i = 0; i < pending.count; ++i) {
+    const update& u = pending[i];
+    if (u.range.contains(g)) {
+      overlay(p, u, g);
+    } else if (u.range.first > g && u.range.first < p.what.range.end()) {
+      clip(p, g, u.range.first);
+    }
+  }
+  return p;
+}
+
+status machine::lookup(lazy_state* l, gfn g, mapping& m, bool& found) {
+  const section* s = find(l);
+  if (!s) return status::bad_state;
+  if (!s->where->shape.holds({g, 1})) return status::bad_range;
+  const piece p = view(*s, g, g + 1);
+  m = p.what;
+  found = p.present;
+  return status::ok;
+}
+
+status machine::for_each(lazy_state* l, gfn_range r, visitor visit, void* context) {
+  struct call {
+    visitor visit;
+    void* context;
+  } c{visit, context};
+  const auto forward = [](void* call_context, lazy_state* /*l*/, bool present, const mapping& m) {
+    const call& to = *static_cast<call*>(call_context);
+    return !present || to.visit(to.context, m);
+  };
+  return apply_to_range(l, r, walk_flags::no_lazy, forward, &c);
+}
+
+status machine::apply_to_range(lazy_state* l, gfn_range r, walk_flags flags, range_visitor visit, void* context) {
+  section* s = find(l);
+  if (!s) return status::bad_state;
+  if (!s->where->shape.holds(r)) return status::bad_range;
+  const bool lazy = !includes(flags, walk_flags::no_lazy);
+  lazy_state* inner = lazy ? enter(s->cpu, *s->where, r) : l;
+  status done = status::ok;
+  for (gfn g = r.first; g < r.end() && done == status::ok;) {
+    const piece p = view(*s, g, r.end());
+    g = p.what.range.end();
+    const bool wanted = p.present || includes(flags, walk_flags::holes);
+    if (wanted && !visit(context, inner, p.present, p.what)) done = status::stopped;
+  }
+  if (lazy) {
+    const status left = leave(inner);
+    if (left != status::ok) return left;
+  }
+  return done;
+}
+
+}  // namespace quire::runtime
