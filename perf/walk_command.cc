@@ -1,0 +1,211 @@
+// `quire walk`: walks an image of tables as hardware would and prints each step, decoded.
+#include <cstring>
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "arch/walk.h"
+#include "perf/command.h"
+#include "perf/formats.h"
+#include "perf/json_file.h"
+#include "perf/numbers.h"
+
+namespace quire::perf {
+
+namespace {
+
+constexpr std::size_t image_limit = std::size_t{4} << 30;
+constexpr std::size_t root_limit = std::size_t{64} << 20;
+
+struct walk_arguments {
+  std::string format = arch::ept::name;
+  std::string image, base, root, json_path;
+  std::vector<std::string> addresses;
+};
+
+/// One walk as text and as JSON, and what is wrong with the image, or nothing.
+struct walk_output {
+  std::string text;
+  json steps = json::array();
+  json result;
+  std::string wrong;
+};
+
+/// Walks an untrusted image: every table is checked to lie inside before it is read.
+template <class F>
+class image_walker {
+ public:
+  using word = typename F::word;
+
+  image_walker(const format_choice& choice, const F& f, std::string_view image, std::uint64_t base, arch::table_address root)
+      : choice_(choice), f_(f), shape_(arch::geometry_of(f)), image_(image), base_(base), root_(root) {}
+
+  const arch::geometry& shape() const { return shape_; }
+
+  walk_output walk(std::uint64_t gpa) const {
+    walk_output out;
+    out.text = fmt::format("GPA {:#x}\n", gpa);
+    const arch::gfn g{gpa >> arch::page_shift};
+    arch::table_address table = root_;
+    unsigned rights = arch::perm_values - 1;
+    for (unsigned level = shape_.top();; --level) {
+      word e = 0;
+      if (!read(table, level, shape_.index(g, level), e)) {
+        out.wrong = fmt::format("GPA {:#x}: {} at {:#x} lies outside the image, {:#x} to {:#x}", gpa, choice_.tables[level], table.byte,
+                                base_, base_ + image_.size());
+        return out;
+      }
+      step(out, level, table, shape_.index(g, level), e);
+      if (const char* bad = f_.malformed(e, level)) {
+        out.wrong = fmt::format("GPA {:#x}: {} entry {:#x} is misconfigured: {}", gpa, choice_.tables[level], e, bad);
+        return out;
+      }
+      const auto kind = f_.kind(e, level);
+      if (kind == arch::entry_kind::empty) return finish(out, fmt::format("not present in {}", choice_.tables[level]));
+      rights &= static_cast<unsigned>(f_.attributes_of(e, level).access);
+      if (kind == arch::entry_kind::leaf) return finish_leaf(out, e, level, gpa, static_cast<arch::perm>(rights));
+      table = f_.table(e, level);
+    }
+  }
+
+ private:
+  bool read(arch::table_address table, unsigned level, std::uint32_t index, word& e) const {
+    const std::uint64_t bytes = shape_.table_bytes[level];
+    if (table.byte < base_ || table.byte - base_ > image_.size() || image_.size() - (table.byte - base_) < bytes) return false;
+    alignas(word) word raw = 0;
+    std::memcpy(&raw, image_.data() + (table.byte - base_) + index * sizeof(word), sizeof raw);
+    e = arch::slot<F>(&raw).load();
+    return true;
+  }
+
+  void step(walk_output& out, unsigned level, arch::table_address table, std::uint32_t index, word e) const {
+    const auto kind = f_.kind(e, level);
+    const std::uint64_t at = table.byte + index * sizeof(word);
+    json j{{"table", choice_.tables[level]}, {"index", index}, {"at", fmt::format("{:#x}", at)}, {"entry", fmt::format("{:#018x}", e)}};
+    std::string decoded = "empty";
+    if (kind == arch::entry_kind::table) {
+      decoded = fmt::format("table at {:#x}", f_.table(e, level).byte);
+      j["next"] = fmt::format("{:#x}", f_.table(e, level).byte);
+    } else if (kind == arch::entry_kind::leaf) {
+      decoded = fmt::format("leaf of {} at {:#x}", choice_.page_sizes[level], f_.output(e, level).byte());
+    }
+    if (kind != arch::entry_kind::empty) {
+      const auto a = f_.attributes_of(e, level);
+      decoded += fmt::format(", {}", perm_text(a.access));
+      if (kind == arch::entry_kind::leaf) decoded += fmt::format(", {}", choice_.memory_types[a.type]);
+      if (f_.accessed(e)) decoded += ", accessed";
+      if (kind == arch::entry_kind::leaf && f_.dirty(e)) decoded += ", dirty";
+    }
+    j["decoded"] = decoded;
+    out.steps.push_back(j);
+    out.text += fmt::format("  {:<5}[{:>3}] at {:#x}: {:#018x}  {}\n", choice_.tables[level], index, at, e, decoded);
+  }
+
+  walk_output finish(walk_output& out, const std::string& what) const {
+    out.text += fmt::format("  -> {}\n", what);
+    out.result = {{"present", false}, {"reason", what}};
+    return out;
+  }
+
+  walk_output finish_leaf(walk_output& out, word e, unsigned level, std::uint64_t gpa, arch::perm rights) const {
+    const std::uint64_t inside = gpa & ((shape_.slot_pages(level) << arch::page_shift) - 1);
+    const std::uint64_t hpa = f_.output(e, level).byte() + inside;
+    const std::string type = choice_.memory_types[f_.attributes_of(e, level).type];
+    out.text += fmt::format("  -> HPA {:#x}, {}, {}\n", hpa, perm_text(rights), type);
+    out.result = {{"present", true}, {"hpa", fmt::format("{:#x}", hpa)}, {"access", perm_text(rights)}, {"type", type},
+                  {"page", choice_.page_sizes[level]}};
+    return out;
+  }
+
+  const format_choice& choice_;
+  const F& f_;
+  const arch::geometry shape_;
+  const std::string_view image_;
+  const std::uint64_t base_;
+  const arch::table_address root_;
+};
+
+// Reads the format's options and root from the JSON that `quire tables` wrote.
+std::string read_root(const walk_arguments& a, any_format& format, arch::table_address& root) {
+  std::string text;
+  if (std::string wrong = read_file(a.root, root_limit, text); !wrong.empty()) return wrong;
+  const json j = json::parse(text, nullptr, false);
+  if (!j.is_object()) return fmt::format("{}: not a JSON object as `quire tables` writes it", a.root);
+  if (!j.contains("format") || j["format"] != a.format) {
+    return fmt::format("{}: field \"format\" is not \"{}\"", a.root, a.format);
+  }
+  const auto read = [&](const std::string& name, std::uint64_t& value) -> std::string {
+    const json* registers = j.contains("registers") ? &j["registers"] : nullptr;
+    const bool there = registers && registers->is_object() && registers->contains(name) && (*registers)[name].is_string();
+    const auto number = there ? parse_number((*registers)[name].get<std::string>()) : std::nullopt;
+    if (!number) return fmt::format("{}: no number \"registers\": {{\"{}\": \"0x...\"}}", a.root, name);
+    value = *number;
+    return {};
+  };
+  std::string wrong = from_root_registers(format, read, root);
+  return wrong.empty() || wrong.starts_with(a.root) ? wrong : fmt::format("{}: {}", a.root, wrong);
+}
+
+template <class F>
+int walk_all(const walk_arguments& a, const image_walker<F>& walker) {
+  json j{{"format", a.format}, {"walks", json::array()}};
+  std::vector<std::uint64_t> addresses;
+  for (const std::string& text : a.addresses) {
+    const auto gpa = parse_number(text);
+    const std::uint64_t limit = walker.shape().input_pages << arch::page_shift;
+    if (!gpa || *gpa >= limit) return refuse(fmt::format("GPA {}: not a number below {:#x}", text, limit));
+    addresses.push_back(*gpa);
+  }
+  int status = success;
+  for (const std::uint64_t gpa : addresses) {
+    const walk_output out = walker.walk(gpa);
+    fmt::print("{}", out.text);
+    std::fflush(stdout);
+    if (!out.wrong.empty()) status = refuse(fmt::format("{}: {}", a.image, out.wrong));
+    json w{{"gpa", fmt::format("{:#x}", gpa)}, {"steps", out.steps}};
+    if (out.wrong.empty()) {
+      w["result"] = out.result;
+    } else {
+      w["error"] = out.wrong;
+    }
+    j["walks"].push_back(w);
+  }
+  if (!a.json_path.empty()) {
+    if (const std::string wrong = write_files({{a.json_path, to_text(j)}}); !wrong.empty()) return refuse(wrong);
+  }
+  return status;
+}
+
+int run_walk(const walk_arguments& a) {
+  chosen_format chosen = choose_format(a.format, {});
+  if (!chosen.error.empty()) return refuse(chosen.error);
+  const auto base = parse_number(a.base);
+  if (!base) return refuse(fmt::format("--base {}: not a number; numbers are decimal or 0x and hexadecimal, below 2^64", a.base));
+  arch::table_address root;
+  if (const std::string wrong = read_root(a, chosen.format, root); !wrong.empty()) return refuse(wrong);
+  std::string image;
+  if (const std::string wrong = read_file(a.image, image_limit, image); !wrong.empty()) return refuse(wrong);
+  if (*base > ~std::uint64_t{0} - image.size()) return refuse(fmt::format("--base {}: the image would end beyond 2^64", a.base));
+  const auto walk = [&]<class F>(const F& f) { return walk_all(a, image_walker<F>(*chosen.choice, f, image, *base, root)); };
+  return std::visit(walk, chosen.format);
+}
+
+}  // namespace
+
+void add_walk(CLI::App& app, action& run) {
+  auto a = std::make_shared<walk_arguments>();
+  auto* c = app.add_subcommand("walk", "Walks an image of tables and prints each step, decoded");
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  c->add_option("--image", a->image, "Tables as `quire tables` writes them, or any flat dump")->required();
+  c->add_option("--base", a->base, "Physical address of the image's first byte")->required();
+  c->add_option("--root", a->root, "JSON with the root registers, as `quire tables` writes it")->required();
+  c->add_option("--json", a->json_path, "Also write the walks to this file");
+  c->add_option("GPA", a->addresses, "Guest-physical addresses, decimal or 0x")->required();
+  c->footer(
+      "Exit status: 0 all walks are printed, holes too; 2 the input cannot be used, or a walk met an entry that is\n"
+      "misconfigured or leads out of the image.");
+  c->callback([a, &run] { run = [a] { return run_walk(*a); }; });
+}
+
+}  // namespace quire::perf

@@ -1,0 +1,79 @@
+// Recording for guest.h.
+#include "tests/support/guest.h"
+
+#include <doctest/doctest.h>
+
+namespace quire::tests {
+
+namespace {
+
+constexpr std::size_t largest_table = 4096;
+
+std::span<std::byte> aligned(std::byte* memory, std::size_t bytes) {
+  const auto at = reinterpret_cast<std::uintptr_t>(memory);
+  return {memory + (largest_table - at % largest_table) % largest_table, bytes};
+}
+
+guest_base& self(void* context) { return *static_cast<guest_base*>(context); }
+
+}  // namespace
+
+guest_base::guest_base(const options& o)
+    : memory_(new std::byte[o.table_bytes + largest_table]), source_(aligned(memory_.get(), o.table_bytes), o.base) {
+  host_ = runtime::host::hosted_platform();
+  host_.context = this;
+  host_.table_offset = source_.table_offset();
+  host_.allocate_tables = [](void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
+    guest_base& g = self(context);
+    if (g.allocations_left && (*g.allocations_left)-- == 0) {
+      g.allocations_left = 0;
+      return false;
+    }
+    return g.source_.allocate(bytes, align, physical);
+  };
+  host_.flush = [](void* context, unsigned /*cpu*/, const runtime::flush_plan& plan) {
+    guest_base& g = self(context);
+    recorded_flush f{plan.reason, plan.whole, {}};
+    for (const auto& c : plan.commands) f.commands.emplace_back(g.space_->backend->describe(*g.space_, c).c_str());
+    g.flushes.push_back(f);
+  };
+  host_.open_tables = [](void* context, unsigned /*cpu*/) {
+    guest_base& g = self(context);
+    const std::uint64_t saved = g.key_register;
+    g.hooks.push_back("open " + std::to_string(saved));
+    g.key_register = 0;
+    return saved;
+  };
+  host_.close_tables = [](void* context, unsigned /*cpu*/, std::uint64_t saved) {
+    self(context).hooks.push_back("close " + std::to_string(saved));
+    self(context).key_register = saved;
+  };
+  host_.barrier = [](void* context, unsigned /*cpu*/) { self(context).hooks.emplace_back("barrier"); };
+  const status started = machine_.start(host_, {o.cpus, o.pool});
+  REQUIRE(started == status::ok);
+}
+
+void guest_base::hear(void* context, unsigned /*cpu*/, const runtime::report& r) { self(context).reports.push_back(r); }
+
+std::optional<mapping> guest_base::in_tables(gfn g) {
+  runtime::piece p = space_->backend->find(host_, *space_, g);
+  if (!p.present) return {};
+  p.what.out = p.what.out + (g - p.what.range.first);
+  p.what.range = {g, 1};
+  return p.what;
+}
+
+std::optional<mapping> guest_base::look(gfn g, unsigned cpu) {
+  mapping m;
+  bool found = false;
+  const status done = machine_.lookup(state(cpu), g, m, found);
+  REQUIRE(done == status::ok);
+  return found ? std::optional(m) : std::nullopt;
+}
+
+bool guest_base::touch(gfn g, perm need) {
+  const auto t = space_->backend->walk(host_, *space_, {g, need, true, false, {}});
+  return t.present && includes(t.access, need);
+}
+
+}  // namespace quire::tests

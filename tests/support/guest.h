@@ -1,0 +1,93 @@
+// A machine with one space on table memory of a fixed size, whose flushes, reports and hooks are recorded.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/host/hosted.h"
+#include "runtime/host/table_memory.h"
+#include "runtime/machine.h"
+#include "tests/support/formats.h"
+
+namespace quire::tests {
+
+using arch::attributes;
+using arch::gfn;
+using arch::gfn_range;
+using arch::hfn;
+using arch::perm;
+using runtime::flush_reason;
+using runtime::lazy_state;
+using runtime::machine;
+using runtime::mapping;
+using runtime::status;
+
+struct recorded_flush {
+  flush_reason reason;
+  bool whole;
+  std::vector<std::string> commands;
+};
+
+/// Not templated on the format, so that recording is compiled once.
+class guest_base {
+ public:
+  struct options {
+    unsigned cpus = 2;
+    std::size_t table_bytes = std::size_t{4} << 20;
+    std::uint64_t base = 0x40000000;
+    runtime::pool_options pool = {0, 1};  // exact: no frame is kept aside
+    unsigned max_leaf_level = arch::level_limit - 1;
+    bool running = true;  ///< a cpu has run the space, so that flushes are planned
+    bool observed = true;  ///< reports are recorded
+  };
+
+  machine& m() { return machine_; }
+  runtime::space& s() { return *space_; }
+  const runtime::platform& host() const { return host_; }
+  lazy_state* state(unsigned cpu = 0) { return machine_.state(cpu, *space_); }
+  lazy_state* enter(unsigned cpu = 0, gfn_range hint = {}) { return machine_.enter(cpu, *space_, hint); }
+
+  /// What hardware finds for a page right now: queued updates are invisible here.
+  std::optional<mapping> in_tables(gfn g);
+  /// What lookup() says on a cpu; none for a hole. Fails the test on any status but ok.
+  std::optional<mapping> look(gfn g, unsigned cpu = 0);
+  /// One access as hardware does it, with A and D. False if it faults.
+  bool touch(gfn g, perm need);
+
+  std::vector<recorded_flush> flushes;
+  std::vector<runtime::report> reports;
+  std::vector<std::string> hooks;  ///< calls of open_tables, close_tables, barrier, in order, with their values
+  std::uint64_t key_register = 0x55;  ///< what open_tables saves; 0 while open
+  /// Allocations of table memory to let pass before one fails; none = never.
+  std::optional<unsigned> allocations_left;
+
+ protected:
+  guest_base(const options& o);
+  template <class F>
+  status create(const F& f, const options& o) {
+    const runtime::space_options so{o.max_leaf_level, {this, o.observed ? &guest_base::hear : nullptr}};
+    const status made = machine_.create_space(0, f, so, space_);
+    if (made == status::ok && o.running) space_->note_run();
+    return made;
+  }
+
+ private:
+  static void hear(void* context, unsigned cpu, const runtime::report& r);
+
+  std::unique_ptr<std::byte[]> memory_;
+  runtime::host::block_tables source_;
+  runtime::platform host_;
+  machine machine_;
+  runtime::space* space_ = nullptr;
+};
+
+template <class F>
+class guest : public guest_base {
+ public:
+  explicit guest(const options& o = {}) : guest_base(o), made(create(F{}, o)) {}
+  const status made;
+};
+
+}  // namespace quire::tests
