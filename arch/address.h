@@ -34,7 +34,10 @@ struct gfn_range {
   friend constexpr bool operator==(const gfn_range&, const gfn_range&) = default;
   constexpr gfn end() const { return first + pages; }
   constexpr bool contains(gfn g) const { return g.value - first.value < pages; }
-  constexpr bool overlaps(const gfn_range& o) const { return first < o.end() && o.first < end(); }
+  /// True if some page lies in both: an empty range has none. Right up to the end of the address space.
+  constexpr bool overlaps(const gfn_range& o) const {
+    return pages && (o.contains(first) || (o.pages && contains(o.first)));
+  }
 };
 
 }  // namespace quire::arch

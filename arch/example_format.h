@@ -19,7 +19,7 @@ struct example_format {
   static constexpr word V = bit(0), LEAF = bit(1), W = bit(2), X = bit(3);
   static constexpr word A = bit(4), D = bit(5), DEVICE = bit(6);
   using frame = field<47, 12>;
-  using origin = field<47, 7>;  // tables are as small as 128 bytes
+  using origin = field<47, 6>;  // tables that entries point to are as small as 64 bytes
 
   constexpr unsigned levels() const { return 3; }
   constexpr unsigned input_bits() const { return 21; }

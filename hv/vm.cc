@@ -47,6 +47,7 @@ vm::vm(const vm_options& o)
 }
 
 vm::~vm() {
+  for (unsigned i = 0; i < options_.cpus; ++i) exit_guest(i);  // or the last flush would wait for its guest
   if (space_) (void)machine_.destroy_space(0, space_);  // no section is open between the calls of a vm
 }
 
@@ -60,10 +61,13 @@ status vm::attach_cpus() {
 
 bool vm::allocate_tables(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
   vm& self = *static_cast<vm*>(context);
-  if (self.options_.table_oom > 0 &&
-      std::uniform_real_distribution<double>(0, 1)(self.random_) < self.options_.table_oom && self.space_) {
-    ++self.failed_allocations_;
-    return false;
+  if (self.options_.table_oom > 0 && self.space_) {
+    // relaxed: called under the pool's lock; serve() may clear the mark a moment early or late.
+    bool fails = self.memory_short_.load(std::memory_order_relaxed);
+    fails = fails || std::uniform_real_distribution<double>(0, 1)(self.random_) < self.options_.table_oom;
+    self.memory_short_.store(fails, std::memory_order_relaxed);
+    self.failed_allocations_ += fails;
+    if (fails) return false;
   }
   return self.table_memory_.allocate(bytes, align, physical);
 }
@@ -143,6 +147,7 @@ void vm::serve(unsigned cpu, gfn g, access_kind kind, access_result why) {
   }
   // Whatever was mapped before memory ran out stays; the vCPU tries again and faults again if it must.
   if (done == status::no_tables) ++count.oom_retries;
+  memory_short_.store(false, std::memory_order_relaxed);  // relaxed: see allocate_tables()
 }
 
 // Maps what is not mapped yet, page by page as a handler that checks each page would; a window that large leaves
@@ -165,7 +170,10 @@ bool vm::populate(unsigned cpu, gfn g) {
   const memory_slot* slot = slot_of(g);
   if (!slot) return false;
   const update_timer timer(cpus_[cpu].count.update_ns);
-  while (map_window(cpu, *slot, {g, 1}) == status::no_tables) ++cpus_[cpu].count.oom_retries;
+  while (map_window(cpu, *slot, {g, 1}) == status::no_tables) {
+    ++cpus_[cpu].count.oom_retries;
+    memory_short_.store(false, std::memory_order_relaxed);  // relaxed: see allocate_tables()
+  }
   return true;
 }
 

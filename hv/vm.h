@@ -112,6 +112,8 @@ class vm {
   narrowing_watch narrowing_;
   std::mt19937_64 random_;  // of table_oom; under the pool's lock
   std::uint64_t failed_allocations_ = 0;
+  /// An allocation has failed by table_oom: so do the others, until the fault that met it has ended.
+  std::atomic<bool> memory_short_{false};
   runtime::machine machine_;
   runtime::status started_;
   runtime::space* space_ = nullptr;

@@ -47,9 +47,10 @@ bool table_pool::grow(std::uint64_t least) {
       frames = frames > least && frames / 2 < least ? least : frames / 2;
       continue;
     }
-    for (; fresh_left_; --fresh_left_, fresh_ += frame_bytes_) {  // an earlier remainder joins the list
-      next_of(fresh_) = list_;
-      list_ = fresh_;
+    while (fresh_left_) {  // an earlier remainder joins the list, its lowest frame first
+      const std::uint64_t frame = fresh_ + --fresh_left_ * frame_bytes_;
+      next_of(frame) = list_;
+      list_ = frame;
     }
     fresh_ = physical;
     fresh_left_ = frames;
@@ -141,12 +142,21 @@ void table_pool::trim(cpu_stock& own) {
   const std::uint64_t claims = surplus < own.claims ? surplus : own.claims;
   own.claims -= claims;
   claimed_ -= claims;
-  for (surplus -= claims; surplus; --surplus, ++free_) {
-    const std::uint64_t frame = own.list;
-    own.list = next_of(frame);
-    --own.listed;
-    next_of(frame) = list_;
-    list_ = frame;
+  surplus -= claims;
+  while (surplus) {
+    std::uint64_t frames[batch_frames];
+    std::uint64_t n = 0;
+    for (; n < batch_frames && n < surplus; ++n) {
+      frames[n] = own.list;
+      own.list = next_of(own.list);
+    }
+    own.listed -= n;
+    free_ += n;
+    surplus -= n;
+    while (n) {  // in the same order as they were listed
+      next_of(frames[--n]) = list_;
+      list_ = frames[n];
+    }
   }
 }
 
