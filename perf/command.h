@@ -21,6 +21,11 @@ void add_replay(CLI::App& app, action& run);
 void add_tables(CLI::App& app, action& run);
 void add_walk(CLI::App& app, action& run);
 
+/// Accepts whole numbers from `least` to `most`, decimal or 0x, and nothing else: no sign, no octal.
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most);
+/// Accepts any name but the empty one.
+CLI::Validator file_name();
+
 /// Prints `quire: message` on standard error and returns bad_input.
 int refuse(const std::string& message);
 

@@ -32,7 +32,7 @@ std::string read_eptp(arch::ept& f, std::uint64_t eptp, arch::table_address& roo
   const auto type = eptp & 7;
   if (type != 6 && type != 0) return fmt::format("eptp {:#x}: memory type is {}; allowed: 6 or 0", eptp, type);
   if (eptp & (arch::field<11, 8>::mask | arch::field<63, 52>::mask)) {
-    return fmt::format("eptp {:#x}: reserved bits are set", eptp);
+    return fmt::format("eptp {:#x}: reserved bits 63:52 or 11:8 are not 0", eptp);
   }
   f.five_levels = length == 4;
   f.access_dirty = eptp & arch::bit(6);

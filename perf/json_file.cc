@@ -7,10 +7,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace quire::perf {
 
@@ -33,6 +35,18 @@ bool is_special(const std::string& path) {
   return stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
 }
 
+bool is_directory(const std::string& path) {
+  struct stat s {};
+  return path.ends_with('/') || (stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode));
+}
+
+bool same_file(const std::string& a, const std::string& b) {
+  if (is_special(a) || is_special(b)) return false;
+  std::error_code failed;
+  if (std::filesystem::equivalent(a, b, failed)) return true;  // links
+  return std::filesystem::weakly_canonical(a, failed) == std::filesystem::weakly_canonical(b, failed);
+}
+
 std::string write_to(const std::string& path, const std::string& opened, int flags, std::string_view content) {
   const int fd = open(opened.c_str(), flags, 0666);
   if (fd < 0) return fmt::format("{}: cannot write: {}", path, reason(errno));
@@ -51,6 +65,9 @@ std::string write_files(std::initializer_list<output_file> files) {
   std::string wrong;
   std::vector<std::string> parts;
   for (const output_file& f : files) {
+    if (is_directory(f.path)) return fmt::format("{}: cannot write: {}", f.path, reason(EISDIR));
+  }
+  for (const output_file& f : files) {
     parts.push_back(is_special(f.path) ? std::string() : f.path + fmt::format(".{}.part", getpid()));
     const int flags = O_WRONLY | O_CLOEXEC | (parts.back().empty() ? 0 : O_CREAT | O_TRUNC);
     wrong = write_to(f.path, parts.back().empty() ? f.path : parts.back(), flags, f.content);
@@ -65,6 +82,16 @@ std::string write_files(std::initializer_list<output_file> files) {
     if (!wrong.empty()) unlink(parts[i].c_str());
   }
   return wrong;
+}
+
+std::string same_file_twice(std::initializer_list<named_file> files) {
+  for (const named_file* a = files.begin(); a != files.end(); ++a) {
+    for (const named_file* b = files.begin(); b != a; ++b) {
+      if (a->path.empty() || b->path.empty() || !same_file(a->path, b->path)) continue;
+      return fmt::format("{} {} and {} {} are the same file", b->option, b->path, a->option, a->path);
+    }
+  }
+  return {};
 }
 
 std::string to_text(const json& j) { return j.dump(2, ' ', false, json::error_handler_t::replace) + "\n"; }

@@ -4,8 +4,23 @@
 #include <fmt/format.h>
 
 #include "perf/command.h"
+#include "perf/numbers.h"
 
 namespace quire::perf {
+
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+  const auto check = [least, most](std::string& text) -> std::string {
+    const auto v = parse_number(text);
+    if (!v || *v < least || *v > most) return fmt::format("'{}' is not a whole number from {} to {}", text, least, most);
+    text = std::to_string(*v);
+    return {};
+  };
+  return {check, fmt::format("{} to {}", least, most)};
+}
+
+CLI::Validator file_name() {
+  return {[](std::string& text) { return text.empty() ? std::string("'' is not the name of a file") : std::string(); }, ""};
+}
 
 int refuse(const std::string& message) {
   fmt::print(stderr, "quire: {}\n", message);
@@ -13,6 +28,13 @@ int refuse(const std::string& message) {
 }
 
 namespace {
+
+// CLI11 misses the subcommand before it looks at words that are none.
+std::string explained(const CLI::App& app, const CLI::ParseError& e) {
+  const auto unknown = app.remaining();
+  if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
+  return fmt::format("'{}': no such command; there is replay, tables, walk", unknown.front());
+}
 
 int run(int argc, char** argv) {
   CLI::App app{
@@ -32,7 +54,7 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    return refuse(fmt::format("{}\nTry `quire --help` or `quire COMMAND --help`.", e.what()));
+    return refuse(fmt::format("{}\nTry `quire --help` or `quire COMMAND --help`.", explained(app, e)));
   }
   const int status = chosen();
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) return refuse("cannot write to standard output");

@@ -84,6 +84,7 @@ std::string to_options(const replay_arguments& a, hv::replay_options& o) {
 int replay(const replay_arguments& a) {
   hv::replay_options o;
   if (const std::string wrong = to_options(a, o); !wrong.empty()) return refuse(wrong);
+  if (const std::string twice = same_file_twice({{"TRACE", a.trace}, {"--json", a.json_path}}); !twice.empty()) return refuse(twice);
   chosen_format format = choose_format(a.format, {"ad=on"});
   if (!format.error.empty()) return refuse(format.error);
   replay_report report;
@@ -101,10 +102,10 @@ int replay(const replay_arguments& a) {
     if (const std::string wrong = std::visit(run, format.format); !wrong.empty()) return refuse(wrong);
     report.runs.emplace_back(mode, result);
   }
-  fmt::print("{}", report.text());
   if (!a.json_path.empty()) {
-    if (const std::string wrong = write_files({{a.json_path, to_text(report.to_json())}}); !wrong.empty()) return refuse(wrong);
+    if (const std::string wrong = write_files({{a.json_path, report.json_text()}}); !wrong.empty()) return refuse(wrong);
   }
+  fmt::print("{}", report.text());
   return report.passed() ? success : check_failed;
 }
 
@@ -113,7 +114,7 @@ int replay(const replay_arguments& a) {
 void add_replay(CLI::App& app, action& run) {
   auto a = std::make_shared<replay_arguments>();
   auto* c = app.add_subcommand("replay", "Replays a recorded guest, eagerly and lazily, and compares the two");
-  c->add_option("TRACE", a->trace, "Trace of a guest (.gpt.zst); the bundled amd64-kv if left out");
+  c->add_option("TRACE", a->trace, "Trace of a guest (.gpt.zst); the bundled amd64-kv if left out")->check(file_name());
   c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
   c->add_option("--mode", a->mode, "eager: each update commits and flushes at once; lazy: updates are batched in sections")
       ->check(CLI::IsMember({"eager", "lazy", "both"}))
@@ -123,19 +124,23 @@ void add_replay(CLI::App& app, action& run) {
                 "harvests dirty pages at each epoch's end and write-protects them; reclaim: every 8 epochs unmaps what "
                 "was not touched since")
       ->delimiter(',')
+      ->allow_extra_args(false)  // a word behind it is the trace
       ->default_str("boot,precopy,reclaim");
   c->add_option("--fault-around", a->fault_around, "Pages of the aligned window that a fault maps")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 20))
+      ->transform(whole_number(1, std::uint64_t{1} << 20))
       ->capture_default_str();
   c->add_option("--cpus", a->cpus, "Threads, pinned; vCPU v runs on thread v modulo N. Default: one for each vCPU")
-      ->check(CLI::Range(1u, 256u));
-  c->add_option("--precopy-from", a->precopy_from, "Epoch to start precopy with, instead of marker 1");
+      ->transform(whole_number(1, 256));
+  c->add_option("--precopy-from", a->precopy_from, "Epoch to start precopy with, instead of marker 1")
+      ->transform(whole_number(0, ~std::uint64_t{0}));
   c->add_option("--inject", a->inject,
                 "Fault to inject: drop-flush=P leaves out that share of flush commands (must end as stale uses, exit "
                 "status 1); table-oom=P fails that share of table allocations (must change nothing)")
       ->allow_extra_args(false);
-  c->add_option("--seed", a->seed, "Seed of what is injected")->capture_default_str();
-  c->add_option("--json", a->json_path, "Also write the result to this file");
+  c->add_option("--seed", a->seed, "Seed of what is injected")
+      ->transform(whole_number(0, ~std::uint64_t{0}))
+      ->capture_default_str();
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
   c->footer(replay_report::explanation());
   c->callback([a, &run] { run = [a] { return replay(*a); }; });
 }

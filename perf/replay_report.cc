@@ -5,6 +5,9 @@
 #include <variant>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "perf/json_file.h"
 
 namespace quire::perf {
 
@@ -120,13 +123,16 @@ std::string replay_report::text() const {
       out += fmt::format("FAILED: {}: {} stale uses, the first of page {:#x}\n", run.first, run.second.stale_uses,
                          run.second.first_stale_gfn);
     }
-    if (options.precopy && !run.second.precopy_started) out += "note: precopy never started: the trace has no marker 1\n";
+  }
+  if (options.precopy && !runs.front().second.precopy_started) {
+    out += fmt::format("note: precopy never started: the trace has {}\n",
+                       options.precopy_from ? fmt::format("no epoch {}", *options.precopy_from) : "no marker 1");
   }
   if (runs.size() > 1) out += equal() ? "digests are equal\n" : "FAILED: digests differ\n";
   return out;
 }
 
-json replay_report::to_json() const {
+std::string replay_report::json_text() const {
   json j;
   j["trace"] = trace;
   j["format"] = format;
@@ -142,7 +148,7 @@ json replay_report::to_json() const {
     j["runs"].push_back(r);
   }
   j["equal"] = equal();
-  return j;
+  return to_text(j);
 }
 
 std::string replay_report::explanation() {

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "hv/replay.h"
-#include "perf/json_file.h"
 
 namespace quire::perf {
 
@@ -22,7 +21,8 @@ struct replay_report {
   bool passed() const;
   std::string scenario() const;
   std::string text() const;
-  json to_json() const;
+  /// The result as a JSON document.
+  std::string json_text() const;
   /// What the fields mean, for --help.
   static std::string explanation();
 };

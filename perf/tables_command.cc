@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "hv/digest.h"
 #include "perf/command.h"
@@ -147,6 +148,18 @@ table_builder::extent table_builder::close_image() {
   return found;
 }
 
+// A lower bound of what the tables of one line take, whatever there is already.
+std::uint64_t least_table_bytes(const arch::geometry& shape, const script_line& line) {
+  if (line.what != verb::map) return 0;
+  unsigned leaf = line.exact ? line.level : shape.top() - 1;
+  while (!line.exact && leaf > 0 && (!shape.leaf[leaf] || (line.range.first.value ^ line.out.value) % shape.slot_pages(leaf))) --leaf;
+  std::uint64_t bytes = 0;
+  for (unsigned level = leaf; level < shape.top(); ++level) {
+    bytes += line.range.pages / shape.table_pages(level) * shape.table_bytes[level];
+  }
+  return bytes;
+}
+
 json root_json(const tables_arguments& a, const any_format& format, table_builder& tables, std::uint64_t base,
                const table_builder::extent& found) {
   json j;
@@ -178,6 +191,11 @@ int build(const tables_arguments& a, const any_format& format, const F& f, const
   if (const auto failed = tables.start(f); failed != runtime::status::ok) {
     return refuse(fmt::format("cannot make the tables: {}", status_text(failed)));
   }
+  for (const script_line& line : s.lines) {
+    if (const auto least = least_table_bytes(tables.space().shape, line); least > table_memory_limit) {
+      return refuse(fmt::format("{}:{}: takes at least {} bytes of tables; the limit is {}", a.ops, line.number, least, table_memory_limit));
+    }
+  }
   progress_line progress("operation");
   for (std::size_t i = 0; i < s.lines.size(); ++i) {
     if (const auto failed = tables.apply(s.lines[i]); failed != runtime::status::ok) {
@@ -207,9 +225,8 @@ int run_tables(const tables_arguments& a) {
     return refuse(fmt::format("--base {}: the tables' physical address is a multiple of {:#x}, the size of the root, below {:#x}",
                               a.base, align, (shape.output_pages << arch::page_shift) - table_memory_limit));
   }
-  if (a.image == a.root || (!a.json_path.empty() && (a.json_path == a.image || a.json_path == a.root))) {
-    return refuse("--image, --root and --json name the same file twice");
-  }
+  const std::string twice = same_file_twice({{"--ops", a.ops}, {"--image", a.image}, {"--root", a.root}, {"--json", a.json_path}});
+  if (!twice.empty()) return refuse(twice);
   std::string text;
   if (const std::string wrong = read_file(a.ops, script_limit, text); !wrong.empty()) return refuse(wrong);
   const script s = parse_script(a.ops, text, *chosen.choice, shape);
@@ -227,10 +244,10 @@ void add_tables(CLI::App& app, action& run) {
   for (const format_choice& f : formats()) settings += fmt::format(" {}: {}", f.name, f.settings);
   c->add_option("--set", a->settings, settings)->allow_extra_args(false);
   c->add_option("--base", a->base, "Physical address of the image; the root table lies there")->required();
-  c->add_option("--ops", a->ops, "Script of operations, see below")->required();
-  c->add_option("--image", a->image, "Where to write the tables")->required();
-  c->add_option("--root", a->root, "Where to write registers, counts and flush commands, as JSON")->required();
-  c->add_option("--json", a->json_path, "Write the same JSON to this file too");
+  c->add_option("--ops", a->ops, "Script of operations, see below")->required()->check(file_name());
+  c->add_option("--image", a->image, "Where to write the tables")->required()->check(file_name());
+  c->add_option("--root", a->root, "Where to write registers, counts and flush commands, as JSON")->required()->check(file_name());
+  c->add_option("--json", a->json_path, "Write the same JSON to this file too")->check(file_name());
   c->footer(script_language() + "\nExit status: 0 written; 2 the input cannot be used, and nothing was written.");
   c->callback([a, &run] { run = [a] { return run_tables(*a); }; });
 }

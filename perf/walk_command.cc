@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "arch/walk.h"
 #include "perf/command.h"
@@ -126,6 +127,15 @@ class image_walker {
   const arch::table_address root_;
 };
 
+// A field as a message can show it: short, and never nested.
+std::string shown(const json& object, const std::string& name) {
+  if (!object.contains(name)) return "missing";
+  const json& field = object[name];
+  if (field.is_structured()) return fmt::format("of type {}", field.type_name());
+  const std::string text = field.dump(-1, ' ', true, json::error_handler_t::replace);
+  return text.size() <= 60 ? text : text.substr(0, 60) + "...";
+}
+
 // Reads the format's options and root from the JSON that `quire tables` wrote.
 std::string read_root(const walk_arguments& a, any_format& format, arch::table_address& root) {
   std::string text;
@@ -133,13 +143,16 @@ std::string read_root(const walk_arguments& a, any_format& format, arch::table_a
   const json j = json::parse(text, nullptr, false);
   if (!j.is_object()) return fmt::format("{}: not a JSON object as `quire tables` writes it", a.root);
   if (!j.contains("format") || j["format"] != a.format) {
-    return fmt::format("{}: field \"format\" is not \"{}\"", a.root, a.format);
+    return fmt::format("{}: field \"format\" is {}, not \"{}\"", a.root, shown(j, "format"), a.format);
   }
   const auto read = [&](const std::string& name, std::uint64_t& value) -> std::string {
     const json* registers = j.contains("registers") ? &j["registers"] : nullptr;
     const bool there = registers && registers->is_object() && registers->contains(name) && (*registers)[name].is_string();
     const auto number = there ? parse_number((*registers)[name].get<std::string>()) : std::nullopt;
-    if (!number) return fmt::format("{}: no number \"registers\": {{\"{}\": \"0x...\"}}", a.root, name);
+    if (!number) {
+      const std::string found = registers && registers->is_object() ? shown(*registers, name) : "missing";
+      return fmt::format("{}: field \"{}\" of \"registers\" is {}, not a number as text: \"0x...\", below 2^64", a.root, name, found);
+    }
     value = *number;
     return {};
   };
@@ -163,15 +176,9 @@ int walk_all(const walk_arguments& a, const image_walker<F>& walker) {
     fmt::print("{}", out.text);
     std::fflush(stdout);
     if (!out.wrong.empty()) status = refuse(fmt::format("{}: {}", a.image, out.wrong));
-    json w{{"gpa", fmt::format("{:#x}", gpa)}, {"steps", out.steps}};
-    if (out.wrong.empty()) {
-      w["result"] = out.result;
-    } else {
-      w["error"] = out.wrong;
-    }
-    j["walks"].push_back(w);
+    j["walks"].push_back({{"gpa", fmt::format("{:#x}", gpa)}, {"steps", out.steps}, {"result", out.result}});
   }
-  if (!a.json_path.empty()) {
+  if (status == success && !a.json_path.empty()) {
     if (const std::string wrong = write_files({{a.json_path, to_text(j)}}); !wrong.empty()) return refuse(wrong);
   }
   return status;
@@ -180,6 +187,8 @@ int walk_all(const walk_arguments& a, const image_walker<F>& walker) {
 int run_walk(const walk_arguments& a) {
   chosen_format chosen = choose_format(a.format, {});
   if (!chosen.error.empty()) return refuse(chosen.error);
+  const std::string twice = same_file_twice({{"--image", a.image}, {"--root", a.root}, {"--json", a.json_path}});
+  if (!twice.empty()) return refuse(twice);
   const auto base = parse_number(a.base);
   if (!base) return refuse(fmt::format("--base {}: not a number; numbers are decimal or 0x and hexadecimal, below 2^64", a.base));
   arch::table_address root;
@@ -197,14 +206,14 @@ void add_walk(CLI::App& app, action& run) {
   auto a = std::make_shared<walk_arguments>();
   auto* c = app.add_subcommand("walk", "Walks an image of tables and prints each step, decoded");
   c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
-  c->add_option("--image", a->image, "Tables as `quire tables` writes them, or any flat dump")->required();
+  c->add_option("--image", a->image, "Tables as `quire tables` writes them, or any flat dump")->required()->check(file_name());
   c->add_option("--base", a->base, "Physical address of the image's first byte")->required();
-  c->add_option("--root", a->root, "JSON with the root registers, as `quire tables` writes it")->required();
-  c->add_option("--json", a->json_path, "Also write the walks to this file");
+  c->add_option("--root", a->root, "JSON with the root registers, as `quire tables` writes it")->required()->check(file_name());
+  c->add_option("--json", a->json_path, "Also write the walks to this file")->check(file_name());
   c->add_option("GPA", a->addresses, "Guest-physical addresses, decimal or 0x")->required();
   c->footer(
       "Exit status: 0 all walks are printed, holes too; 2 the input cannot be used, or a walk met an entry that is\n"
-      "misconfigured or leads out of the image.");
+      "misconfigured or leads out of the image; nothing was written then.");
   c->callback([a, &run] { run = [a] { return run_walk(*a); }; });
 }
 
