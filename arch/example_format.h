@@ -27,6 +27,7 @@ struct example_format {
   constexpr bool leaf_allowed(unsigned level) const { return level <= 1; }
   constexpr unsigned memory_types() const { return 2; }  // normal, device
   constexpr std::uint16_t option_set() const { return 0; }
+  constexpr std::uint16_t level0_options() const { return 0; }
   constexpr std::uint32_t access_set() const {  // readable always
     return 1u << 1 | 1u << 3 | 1u << 5 | 1u << 7;
   }

@@ -46,10 +46,11 @@ concept entry_format = std::copyable<F> && requires(const F f, typename F::word 
   { f.levels() } -> std::same_as<unsigned>;
   { f.input_bits() } -> std::same_as<unsigned>;   // guest-physical address bits
   { f.output_bits() } -> std::same_as<unsigned>;  // host-physical address bits
-  { f.leaf_allowed(l) } -> std::same_as<bool>;
+  { f.leaf_allowed(l) } -> std::same_as<bool>;  // from level 0 up to some level, without gaps
   { f.access_set() } -> std::same_as<std::uint32_t>;  // bit p: leaves can express perm p
   { f.memory_types() } -> std::same_as<unsigned>;     // attributes::type is below this
   { f.option_set() } -> std::same_as<std::uint16_t>;  // attributes::options is a subset of this
+  { f.level0_options() } -> std::same_as<std::uint16_t>;  // those that only level-0 leaves can express
 
   { f.empty(l) } -> std::same_as<typename F::word>;  // what unmapped slots hold
   { f.kind(w, l) } -> std::same_as<entry_kind>;

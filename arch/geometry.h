@@ -23,6 +23,7 @@ struct geometry {
   std::uint32_t access_set = 0;
   unsigned memory_types = 0;
   std::uint16_t option_set = 0;
+  std::uint16_t level0_options = 0;
 
   friend constexpr bool operator==(const geometry&, const geometry&) = default;
   constexpr unsigned top() const { return levels - 1; }
@@ -62,6 +63,7 @@ constexpr geometry geometry_of(const F& f) {
   g.access_set = f.access_set();
   g.memory_types = f.memory_types();
   g.option_set = f.option_set();
+  g.level0_options = f.level0_options();
   return g;
 }
 

@@ -20,8 +20,8 @@ struct flush_counters {
 };
 
 /// One generation per space goes up with every flush. A CPU compares it at VM entry and, in guest mode, before
-/// each access; a CPU that is behind invalidates and catches up. A flush posts to all CPUs in guest mode at once,
-/// by that one store, and then waits for them; the others catch up when they enter.
+/// each access; a CPU that is behind invalidates and catches up. So a flush posts to all CPUs in guest mode by that
+/// one increment, and then waits for them; the others catch up when they enter.
 ///
 ///                    enter_guest, leave_guest, poll   flush
 ///   own cpu                        X                    X

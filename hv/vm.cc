@@ -177,16 +177,17 @@ bool vm::populate(unsigned cpu, gfn g) {
   return true;
 }
 
-// Visits every mapping of the guest; the callback's updates are lazy or eager as the VM is.
+// Visits every mapping of the guest; the callback's updates are lazy or eager as the VM is. One section spans all
+// slots, since leaving a nested one would flush.
 void vm::walk_all(unsigned cpu, runtime::machine::range_visitor visit, void* context) {
   const narrowing_watch::scope narrowing(narrowing_);
   const update_timer timer(cpus_[cpu].count.update_ns);
-  lazy_state* l = cpus_[cpu].outside;
-  const walk_flags flags = options_.lazy ? walk_flags::none : walk_flags::no_lazy;
+  lazy_state* l = enter(cpu, {});
   for (const memory_slot& slot : slots_) {
-    [[maybe_unused]] const status walked = machine_.apply_to_range(l, slot.pages, flags, visit, context);
+    [[maybe_unused]] const status walked = machine_.apply_to_range(l, slot.pages, walk_flags::no_lazy, visit, context);
     QUIRE_INVARIANT(walked == status::ok, "slots lie inside the guest's address size");
   }
+  leave(l);
 }
 
 void vm::harvest_dirty(unsigned cpu) {

@@ -1,9 +1,12 @@
-// The subcommands of `quire`: each adds its options and leaves what to run.
+// The subcommands of `quire`: what each takes and the function that runs it.
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
-#include <CLI/CLI.hpp>
+#include "arch/x86/ept.h"
 
 namespace quire::perf {
 
@@ -14,17 +17,33 @@ enum exit_status : int {
   bad_input = 2,     ///< arguments, files or traces that cannot be used; nothing was written
 };
 
-/// What main() runs after parsing; returns an exit_status.
-using action = std::function<int()>;
+struct replay_arguments {
+  std::string trace = QUIRE_TRACES "/amd64-kv.gpt.zst";
+  std::string format = arch::ept::name;
+  std::string mode = "both";
+  std::vector<std::string> scenario = {"boot", "precopy", "reclaim"};
+  std::uint64_t fault_around = 16;
+  unsigned cpus = 0;
+  std::optional<std::uint64_t> precopy_from;
+  std::vector<std::string> inject;
+  std::uint64_t seed = 1;
+  std::string json_path;
+};
+int run_replay(const replay_arguments& a);
 
-void add_replay(CLI::App& app, action& run);
-void add_tables(CLI::App& app, action& run);
-void add_walk(CLI::App& app, action& run);
+struct tables_arguments {
+  std::string format = arch::ept::name;
+  std::vector<std::string> settings;
+  std::string base, ops, image, root, json_path;
+};
+int run_tables(const tables_arguments& a);
 
-/// Accepts whole numbers from `least` to `most`, decimal or 0x, and nothing else: no sign, no octal.
-CLI::Validator whole_number(std::uint64_t least, std::uint64_t most);
-/// Accepts any name but the empty one.
-CLI::Validator file_name();
+struct walk_arguments {
+  std::string format = arch::ept::name;
+  std::string image, base, root, json_path;
+  std::vector<std::string> addresses;
+};
+int run_walk(const walk_arguments& a);
 
 /// Prints `quire: message` on standard error and returns bad_input.
 int refuse(const std::string& message);

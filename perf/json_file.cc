@@ -44,7 +44,10 @@ bool same_file(const std::string& a, const std::string& b) {
   if (is_special(a) || is_special(b)) return false;
   std::error_code failed;
   if (std::filesystem::equivalent(a, b, failed)) return true;  // links
-  return std::filesystem::weakly_canonical(a, failed) == std::filesystem::weakly_canonical(b, failed);
+  const auto whole = [&failed](const std::string& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, failed), failed);
+  };
+  return whole(a) == whole(b);
 }
 
 std::string write_to(const std::string& path, const std::string& opened, int flags, std::string_view content) {

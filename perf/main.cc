@@ -1,13 +1,30 @@
-// The `quire` command: parses arguments and runs one subcommand.
+// The `quire` command: the options of all subcommands; runs the one that is named.
 #include <cstdio>
+#include <functional>
+#include <memory>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "perf/command.h"
+#include "perf/formats.h"
 #include "perf/numbers.h"
+#include "perf/replay_report.h"
+#include "perf/script.h"
 
 namespace quire::perf {
 
+int refuse(const std::string& message) {
+  fmt::print(stderr, "quire: {}\n", message);
+  return bad_input;
+}
+
+namespace {
+
+// What run() does after parsing; returns an exit_status.
+using action = std::function<int()>;
+
+// Accepts whole numbers from `least` to `most`, decimal or 0x, and nothing else: no sign, no octal.
 CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
   const auto check = [least, most](std::string& text) -> std::string {
     const auto v = parse_number(text);
@@ -18,16 +35,75 @@ CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
   return {check, fmt::format("{} to {}", least, most)};
 }
 
+// Accepts any name but the empty one.
 CLI::Validator file_name() {
   return {[](std::string& text) { return text.empty() ? std::string("'' is not the name of a file") : std::string(); }, ""};
 }
 
-int refuse(const std::string& message) {
-  fmt::print(stderr, "quire: {}\n", message);
-  return bad_input;
+void add_replay(CLI::App& app, action& run) {
+  auto a = std::make_shared<replay_arguments>();
+  auto* c = app.add_subcommand("replay", "Replays a recorded guest, eagerly and lazily, and compares the two");
+  c->add_option("TRACE", a->trace, "Trace of a guest (.gpt.zst); the bundled amd64-kv if left out")->check(file_name());
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  c->add_option("--mode", a->mode, "eager: each update commits and flushes at once; lazy: updates are batched in sections")
+      ->check(CLI::IsMember({"eager", "lazy", "both"}))
+      ->capture_default_str();
+  c->add_option("--scenario", a->scenario,
+                "What the hypervisor does: boot (always on): maps what the guest touches; precopy: from marker 1 on, "
+                "harvests dirty pages at each epoch's end and write-protects them; reclaim: every 8 epochs unmaps what "
+                "was not touched since")
+      ->delimiter(',')
+      ->allow_extra_args(false)  // a word behind it is the trace
+      ->default_str("boot,precopy,reclaim");
+  c->add_option("--fault-around", a->fault_around, "Pages of the aligned window that a fault maps")
+      ->transform(whole_number(1, std::uint64_t{1} << 20))
+      ->capture_default_str();
+  c->add_option("--cpus", a->cpus, "Threads, pinned; vCPU v runs on thread v modulo N. Default: one for each vCPU")
+      ->transform(whole_number(1, 256));
+  c->add_option("--precopy-from", a->precopy_from, "Epoch to start precopy with, instead of marker 1")
+      ->transform(whole_number(0, ~std::uint64_t{0}));
+  c->add_option("--inject", a->inject,
+                "Fault to inject: drop-flush=P leaves out that share of flush commands (must end as stale uses, exit "
+                "status 1); table-oom=P fails that share of table allocations (must change nothing)")
+      ->allow_extra_args(false);
+  c->add_option("--seed", a->seed, "Seed of what is injected")
+      ->transform(whole_number(0, ~std::uint64_t{0}))
+      ->capture_default_str();
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
+  c->footer(replay_report::explanation());
+  c->callback([a, &run] { run = [a] { return run_replay(*a); }; });
 }
 
-namespace {
+void add_tables(CLI::App& app, action& run) {
+  auto a = std::make_shared<tables_arguments>();
+  auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  std::string settings = "Setting of the format, NAME=VALUE, may be repeated;";
+  for (const format_choice& f : formats()) settings += fmt::format(" {}: {}", f.name, f.settings);
+  c->add_option("--set", a->settings, settings)->allow_extra_args(false);
+  c->add_option("--base", a->base, "Physical address of the image; the root table lies there")->required();
+  c->add_option("--ops", a->ops, "Script of operations, see below")->required()->check(file_name());
+  c->add_option("--image", a->image, "Where to write the tables")->required()->check(file_name());
+  c->add_option("--root", a->root, "Where to write registers, counts and flush commands, as JSON")->required()->check(file_name());
+  c->add_option("--json", a->json_path, "Write the same JSON to this file too")->check(file_name());
+  c->footer(script_language() + "\nExit status: 0 written; 2 the input cannot be used, and nothing was written.");
+  c->callback([a, &run] { run = [a] { return run_tables(*a); }; });
+}
+
+void add_walk(CLI::App& app, action& run) {
+  auto a = std::make_shared<walk_arguments>();
+  auto* c = app.add_subcommand("walk", "Walks an image of tables and prints each step, decoded");
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  c->add_option("--image", a->image, "Tables as `quire tables` writes them, or any flat dump")->required()->check(file_name());
+  c->add_option("--base", a->base, "Physical address of the image's first byte")->required();
+  c->add_option("--root", a->root, "JSON with the root registers, as `quire tables` writes it")->required()->check(file_name());
+  c->add_option("--json", a->json_path, "Also write the walks to this file")->check(file_name());
+  c->add_option("GPA", a->addresses, "Guest-physical addresses, decimal or 0x")->required();
+  c->footer(
+      "Exit status: 0 all walks are printed, holes too; 2 the input cannot be used, or a walk met an entry that is\n"
+      "misconfigured or leads out of the image; nothing was written then.");
+  c->callback([a, &run] { run = [a] { return run_walk(*a); }; });
+}
 
 // CLI11 misses the subcommand before it looks at words that are none.
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {

@@ -38,7 +38,7 @@ const std::vector<report_field>& fields() {
       {"updates", "calls that map, unmap, protect or harvest", [](r x) { return x.updates.updates; }},
       {"runs", "records committed; neighbouring updates of a section share one", [](r x) { return x.updates.runs; }},
       {"commits", "batches committed, one per eager update", [](r x) { return x.updates.commits; }},
-      {"forced_commits", "of these, because a queue was full", [](r x) { return x.updates.forced_commits; }},
+      {"forced_commits", "of these, because a queue was full or table memory ran short", [](r x) { return x.updates.forced_commits; }},
       {"walks", "descents from a table above the one in hand", [](r x) { return x.updates.walks; }},
       {"entries_written", "stores to table entries", [](r x) { return x.updates.entries_written; }},
       {"tables_taken", "tables linked", [](r x) { return x.updates.tables_taken; }},
@@ -57,7 +57,7 @@ const std::vector<report_field>& fields() {
       {"tlb_hits", "accesses that used a cached translation", [](r x) { return x.tlb_hits; }},
       {"stale_uses", "of these, uses of one that a completed flush should have removed", [](r x) { return x.stale_uses; }},
       {"updates_per_s", "updates / wall_s", [](r x) { return per_second(x); }},
-      {"ns_per_update", "time in update calls, waiting included, / updates", [](r x) { return ns_per_update(x); }},
+      {"ns_per_update", "time in handlers, harvest and ageing, waiting and looking included, / updates", [](r x) { return ns_per_update(x); }},
       {"wall_s", "seconds, reading the trace included", [](r x) { return x.wall_s; }},
   };
   return all;

@@ -24,12 +24,6 @@ namespace {
 constexpr std::size_t table_memory_limit = std::size_t{4} << 30;
 constexpr std::size_t script_limit = std::size_t{256} << 20;
 
-struct tables_arguments {
-  std::string format = arch::ept::name;
-  std::vector<std::string> settings;
-  std::string base, ops, image, root, json_path;
-};
-
 /// Address space for tables, zero until written; given back at the end.
 class table_block {
  public:
@@ -215,6 +209,8 @@ int build(const tables_arguments& a, const any_format& format, const F& f, const
   return success;
 }
 
+}  // namespace
+
 int run_tables(const tables_arguments& a) {
   chosen_format chosen = choose_format(a.format, a.settings);
   if (!chosen.error.empty()) return refuse(chosen.error);
@@ -232,24 +228,6 @@ int run_tables(const tables_arguments& a) {
   const script s = parse_script(a.ops, text, *chosen.choice, shape);
   if (!s.error.empty()) return refuse(s.error);
   return std::visit([&](const auto& f) { return build(a, chosen.format, f, s, *base); }, chosen.format);
-}
-
-}  // namespace
-
-void add_tables(CLI::App& app, action& run) {
-  auto a = std::make_shared<tables_arguments>();
-  auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
-  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
-  std::string settings = "Setting of the format, NAME=VALUE, may be repeated;";
-  for (const format_choice& f : formats()) settings += fmt::format(" {}: {}", f.name, f.settings);
-  c->add_option("--set", a->settings, settings)->allow_extra_args(false);
-  c->add_option("--base", a->base, "Physical address of the image; the root table lies there")->required();
-  c->add_option("--ops", a->ops, "Script of operations, see below")->required()->check(file_name());
-  c->add_option("--image", a->image, "Where to write the tables")->required()->check(file_name());
-  c->add_option("--root", a->root, "Where to write registers, counts and flush commands, as JSON")->required()->check(file_name());
-  c->add_option("--json", a->json_path, "Write the same JSON to this file too")->check(file_name());
-  c->footer(script_language() + "\nExit status: 0 written; 2 the input cannot be used, and nothing was written.");
-  c->callback([a, &run] { run = [a] { return run_tables(*a); }; });
 }
 
 }  // namespace quire::perf

@@ -19,12 +19,6 @@ namespace {
 constexpr std::size_t image_limit = std::size_t{4} << 30;
 constexpr std::size_t root_limit = std::size_t{64} << 20;
 
-struct walk_arguments {
-  std::string format = arch::ept::name;
-  std::string image, base, root, json_path;
-  std::vector<std::string> addresses;
-};
-
 /// One walk as text and as JSON, and what is wrong with the image, or nothing.
 struct walk_output {
   std::string text;
@@ -128,11 +122,11 @@ class image_walker {
 };
 
 // A field as a message can show it: short, and never nested.
-std::string shown(const json& object, const std::string& name) {
+std::string shown(const nlohmann::json& object, const std::string& name) {
   if (!object.contains(name)) return "missing";
-  const json& field = object[name];
+  const nlohmann::json& field = object[name];
   if (field.is_structured()) return fmt::format("of type {}", field.type_name());
-  const std::string text = field.dump(-1, ' ', true, json::error_handler_t::replace);
+  const std::string text = field.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   return text.size() <= 60 ? text : text.substr(0, 60) + "...";
 }
 
@@ -140,13 +134,15 @@ std::string shown(const json& object, const std::string& name) {
 std::string read_root(const walk_arguments& a, any_format& format, arch::table_address& root) {
   std::string text;
   if (std::string wrong = read_file(a.root, root_limit, text); !wrong.empty()) return wrong;
-  const json j = json::parse(text, nullptr, false);
+  // Deeper values are dropped unread: nothing here needs them, and a hostile file may nest without end.
+  const auto shallow = [](int depth, auto /*event*/, auto& /*value*/) { return depth <= 2; };
+  const auto j = nlohmann::json::parse(text, shallow, false);
   if (!j.is_object()) return fmt::format("{}: not a JSON object as `quire tables` writes it", a.root);
   if (!j.contains("format") || j["format"] != a.format) {
     return fmt::format("{}: field \"format\" is {}, not \"{}\"", a.root, shown(j, "format"), a.format);
   }
   const auto read = [&](const std::string& name, std::uint64_t& value) -> std::string {
-    const json* registers = j.contains("registers") ? &j["registers"] : nullptr;
+    const nlohmann::json* registers = j.contains("registers") ? &j["registers"] : nullptr;
     const bool there = registers && registers->is_object() && registers->contains(name) && (*registers)[name].is_string();
     const auto number = there ? parse_number((*registers)[name].get<std::string>()) : std::nullopt;
     if (!number) {
@@ -170,19 +166,25 @@ int walk_all(const walk_arguments& a, const image_walker<F>& walker) {
     if (!gpa || *gpa >= limit) return refuse(fmt::format("GPA {}: not a number below {:#x}", text, limit));
     addresses.push_back(*gpa);
   }
-  int status = success;
+  std::vector<walk_output> walks;
+  bool sound = true;
   for (const std::uint64_t gpa : addresses) {
-    const walk_output out = walker.walk(gpa);
-    fmt::print("{}", out.text);
-    std::fflush(stdout);
-    if (!out.wrong.empty()) status = refuse(fmt::format("{}: {}", a.image, out.wrong));
+    const walk_output& out = walks.emplace_back(walker.walk(gpa));
+    sound = sound && out.wrong.empty();
     j["walks"].push_back({{"gpa", fmt::format("{:#x}", gpa)}, {"steps", out.steps}, {"result", out.result}});
   }
-  if (status == success && !a.json_path.empty()) {
+  if (sound && !a.json_path.empty()) {
     if (const std::string wrong = write_files({{a.json_path, to_text(j)}}); !wrong.empty()) return refuse(wrong);
   }
-  return status;
+  for (const walk_output& out : walks) {
+    fmt::print("{}", out.text);
+    std::fflush(stdout);
+    if (!out.wrong.empty()) refuse(fmt::format("{}: {}", a.image, out.wrong));
+  }
+  return sound ? success : bad_input;
 }
+
+}  // namespace
 
 int run_walk(const walk_arguments& a) {
   chosen_format chosen = choose_format(a.format, {});
@@ -198,23 +200,6 @@ int run_walk(const walk_arguments& a) {
   if (*base > ~std::uint64_t{0} - image.size()) return refuse(fmt::format("--base {}: the image would end beyond 2^64", a.base));
   const auto walk = [&]<class F>(const F& f) { return walk_all(a, image_walker<F>(*chosen.choice, f, image, *base, root)); };
   return std::visit(walk, chosen.format);
-}
-
-}  // namespace
-
-void add_walk(CLI::App& app, action& run) {
-  auto a = std::make_shared<walk_arguments>();
-  auto* c = app.add_subcommand("walk", "Walks an image of tables and prints each step, decoded");
-  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
-  c->add_option("--image", a->image, "Tables as `quire tables` writes them, or any flat dump")->required()->check(file_name());
-  c->add_option("--base", a->base, "Physical address of the image's first byte")->required();
-  c->add_option("--root", a->root, "JSON with the root registers, as `quire tables` writes it")->required()->check(file_name());
-  c->add_option("--json", a->json_path, "Also write the walks to this file")->check(file_name());
-  c->add_option("GPA", a->addresses, "Guest-physical addresses, decimal or 0x")->required();
-  c->footer(
-      "Exit status: 0 all walks are printed, holes too; 2 the input cannot be used, or a walk met an entry that is\n"
-      "misconfigured or leads out of the image; nothing was written then.");
-  c->callback([a, &run] { run = [a] { return run_walk(*a); }; });
 }
 
 }  // namespace quire::perf

@@ -96,7 +96,7 @@ class committer {
     const kind k = f_.kind(e, level);
     switch (u.kind.op()) {
       case operation::map: return map(u, at, e, k, level, part);
-      case operation::unmap: return unmap(at, e, k, level, part);
+      case operation::unmap: return unmap(at, k, level, part);
       case operation::protect: return protect(u, at, e, k, level, part);
       case operation::harvest: return harvest_leaf(u, at, e, k, level, part);
     }
@@ -124,10 +124,9 @@ class committer {
     return false;
   }
 
-  bool unmap(slot at, word e, kind k, unsigned level, gfn_range part) {
+  bool unmap(slot at, kind k, unsigned level, gfn_range part) {
     if (k == kind::empty) return false;
     if (!whole(part, level)) return k == kind::table || split(at, level, part.first);
-    (void)e;
     remove(at, level, part.first, f_.empty(level));
     path_[level].emptied = true;
     return false;
@@ -182,7 +181,13 @@ class committer {
   bool link_table(slot at, unsigned level) {
     const table_address table = take(level - 1);
     t_.clear(table, level - 1);
-    at.store(f_.make_table(table, level));  // nothing cached an empty entry, and hardware leaves it alone
+    const word now = f_.make_table(table, level);
+    word put = now;
+    if constexpr (F::breaks) {
+      if (must_park(f_.empty(level), level)) put = F::park(now);
+    }
+    at.store(put);  // nothing cached an empty entry, and hardware leaves it alone
+    any_parked_ |= put != now;
     ++c_.count.entries_written;
     return true;
   }
@@ -221,7 +226,8 @@ class committer {
       const auto t = broken ? arch::transition::store : f_.classify(old, now, level);
       word put = now;
       if constexpr (F::breaks) {
-        if (t == arch::transition::break_before_make || (broken && now != f_.empty(level))) put = F::park(now);
+        const bool old_may_be_cached = t == arch::transition::break_before_make || broken || must_park(old, level);
+        if (old_may_be_cached && now != f_.empty(level)) put = F::park(now);
       }
       if (f_.status_bits() && f_.kind(raw, level) != kind::empty) {
         if (!at.replace(raw, put)) continue;
@@ -236,6 +242,11 @@ class committer {
       any_parked_ |= put != now;
       return old;
     }
+  }
+
+  /// An empty entry may be one that this commit emptied: what was there is cached until the flush.
+  bool must_park(word old, unsigned level) const {
+    return f_.kind(old, level) == kind::empty && !c_.cpu.stale.empty();
   }
 
   word logical(word e) const {

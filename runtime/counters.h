@@ -12,7 +12,7 @@ struct counters {
   std::uint64_t updates = 0;           ///< accepted calls of map, unmap, protect and harvest
   std::uint64_t runs = 0;              ///< records committed; updates that continue a record share it
   std::uint64_t commits = 0;           ///< batches committed, one per immediate update
-  std::uint64_t forced_commits = 0;    ///< of these, because the queue was full
+  std::uint64_t forced_commits = 0;    ///< of these, because the queue was full or table memory ran short
   std::uint64_t walks = 0;             ///< descents that a commit started above the lowest table of the one before
   std::uint64_t entries_written = 0;   ///< stores to table entries, those into tables not yet linked left out
   std::uint64_t tables_taken = 0;      ///< tables linked
@@ -21,7 +21,7 @@ struct counters {
   std::uint64_t kept_pages = 0;        ///< pages that a map with keep_present found mapped
   std::uint64_t flush_requested = 0;   ///< entry changes that left something stale
   std::uint64_t flush_elided = 0;      ///< flushes that no cpu needed, since none ever ran the space
-  std::uint64_t flush_full = 0;        ///< plans for the whole space, since ranges overflowed or the space ended
+  std::uint64_t flush_full = 0;        ///< plans for the whole space, since there were more ranges than remembered
   std::uint64_t flush_plans[flush_reasons] = {};  ///< plans handed to the sink, by reason
 
   counters& operator+=(const counters& o) {

@@ -12,7 +12,7 @@ namespace quire::runtime {
 /// Tells whether a cpu is reading tables without a lock.
 ///
 ///           enter/leave  wait_for_reader
-///   own cpu      X             -
+///   own cpu      X       outside only
 ///   others       -            any
 class reader_flag {
  public:

@@ -46,7 +46,7 @@ struct section {
   bool wrote = false;        ///< entries were written since the last platform::barrier()
   batch queue;
   table_need reserved{};     ///< claims that the queue holds, by level
-  /// Table of each level that the newest update has claimed already; valid up to `claimed_from`.
+  /// Table of each level that the newest update has claimed; meaningful if `claimed_valid`.
   gfn claimed_table[arch::level_limit] = {};
   bool claimed_valid = false;
   counters count;

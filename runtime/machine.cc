@@ -5,9 +5,12 @@ namespace quire::runtime {
 
 namespace {
 
-/// Spreads the bits of an address, so that states of one machine look forged to another.
+/// Spreads the bits of an address and a count, so that states of one machine look forged to another, to one that
+/// comes to its place, and to itself when it starts again.
 std::uint64_t salt(const void* p) {
-  auto v = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) * 0x9e3779b97f4a7c15u;
+  static constinit std::atomic<std::uint64_t> starts{0};
+  const std::uint64_t n = starts.fetch_add(1, std::memory_order_relaxed);  // relaxed: it only has to differ
+  auto v = (static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) + (n << 40)) * 0x9e3779b97f4a7c15u;
   v ^= v >> 29;
   return (v * 0xbf58476d1ce4e5b9u) >> (64 - state_handle::generation_bits);
 }

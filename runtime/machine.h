@@ -14,7 +14,7 @@ struct machine_options {
 /// How apply_to_range() walks.
 enum class walk_flags : std::uint8_t {
   none = 0,
-  no_lazy = 1,  ///< do not open a section for the walk: updates of the callback take effect one by one
+  no_lazy = 1,  ///< open no section for the walk: outside of one, updates of the callback take effect one by one
   holes = 2,    ///< visit holes too
 };
 constexpr walk_flags operator|(walk_flags a, walk_flags b) {
@@ -50,7 +50,8 @@ class machine {
   void stop();
 
   /// Makes a space of format `f`, its root table empty.
-  /// Errors: no_memory, no_tables, too_many, bad_leaf_level. Blocks on a lock; allocates.
+  /// A max_leaf_level that the format has not is lowered to the next one that it has.
+  /// Errors: no_memory (or more table sizes than max_table_sizes), no_tables, too_many. Blocks on a lock; allocates.
   template <arch::flushing_format F>
   status create_space(unsigned cpu, const F& f, const space_options& o, space*& made) {
     space* s = nullptr;
@@ -62,8 +63,8 @@ class machine {
     made = done == status::ok ? s : nullptr;
     return done;
   }
-  /// Drops queued updates, flushes the whole space once, reports what was mapped, frees all tables and `s`. Every
-  /// lazy_state* of it is refused from then on. Errors: in_section if a section is open on any cpu.
+  /// Flushes the whole space once, reports what was mapped, frees all tables and `s`. Every lazy_state* of it is
+  /// refused from then on. Errors: in_section if a section is open or paused on any cpu; then nothing happens.
   status destroy_space(unsigned cpu, space* s);
 
   /// The state that names (cpu, s) outside sections; null without memory or with a wrong `cpu`. Allocates at the
@@ -80,7 +81,7 @@ class machine {
   /// Errors: bad_state, no_section. Blocks on the space's lock and in the sink; does not allocate.
   status leave(lazy_state* l);
   /// Commits what is queued: it has taken effect everywhere when this returns. Legal and without effect outside.
-  /// Errors: bad_state. Blocks and allocates as leave().
+  /// Errors: bad_state. Blocks as leave(); does not allocate.
   status flush(lazy_state* l);
   /// Flushes and leaves lazy mode, whatever the depth. Nests. Errors: bad_state. As leave().
   status pause(lazy_state* l);
@@ -95,9 +96,10 @@ class machine {
   /// True if an update through `l` would be queued.
   bool active(lazy_state* l) const;
 
-  /// Maps `r` to the frames from `out` on, replacing what is there, with the largest leaves that fit.
+  /// Maps `r` to the frames from `out` on, replacing what is there, with the largest leaves that fit. The space's
+  /// observer hears of the mappings that it replaces, with A and D.
   /// Errors: bad_state, bad_range, misaligned, bad_attributes, no_tables. Then nothing is queued or changed.
-  /// Cost: O(levels) to queue, whatever r.pages is.
+  /// Cost: O(levels) to queue, whatever r.pages is; outside sections, that of the commit.
   status map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level = arch::level_limit - 1);
   /// As map(), but leaves mapped pages alone and counts them in counters::kept_pages.
   status map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a,
@@ -143,6 +145,7 @@ class machine {
   void commit(section& s, const update_list& updates, table_need& claims, flush_reason reason);
   void commit_queue(section& s, flush_reason reason);
   status submit(lazy_state* l, const update& u);
+  status submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what);
   status commit_now(section& s, const update& u);
   status commit_scarce(section& s, const update& u);
   status commit_one(section& s, const update& u, table_need& claims, flush_reason reason);

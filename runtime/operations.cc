@@ -30,7 +30,8 @@ status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsi
   if (!s) return status::bad_state;
   const space& where = *s->where;
   if (const status bad = check_map(where.shape, r, out, a); bad != status::ok) return bad;
-  const unsigned cap = max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
+  unsigned cap = max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
+  if (a.options & where.shape.level0_options) cap = 0;
   const unsigned leaf = largest_leaf(where.shape, r, out, cap);
   return submit(l, {r, out, update_kind(operation::map, a, leaf, keep_present, harvest::none)});
 }
@@ -48,23 +49,32 @@ status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, uns
   if (!s) return status::bad_state;
   const geometry& shape = s->where->shape;
   if (level > s->where->options.max_leaf_level || !shape.leaf[level]) return status::bad_leaf_level;
+  if (level > 0 && (a.options & shape.level0_options)) return status::bad_attributes;
   if ((r.first.value | r.pages | out.value) & (shape.slot_pages(level) - 1)) return status::misaligned;
   return map_with(l, r, out, a, level, false);
 }
 
 status machine::unmap(lazy_state* l, gfn_range r) {
-  return submit(l, {r, {}, update_kind(operation::unmap, {}, 0, false, harvest::none)});
+  return submit_range(l, r, operation::unmap, {}, harvest::none);
 }
 
 status machine::protect(lazy_state* l, gfn_range r, perm access) {
   const section* s = find(l);
   if (!s) return status::bad_state;
   if (!has_access(s->where->shape, access)) return status::bad_attributes;
-  return submit(l, {r, {}, update_kind(operation::protect, {access, 0, 0}, 0, false, harvest::none)});
+  return submit_range(l, r, operation::protect, {access, 0, 0}, harvest::none);
 }
 
 status machine::harvest_status(lazy_state* l, gfn_range r, harvest what) {
-  return submit(l, {r, {}, update_kind(operation::harvest, {}, 0, false, what)});
+  return submit_range(l, r, operation::harvest, {}, what);
+}
+
+// The leaf level of a record that maps nothing is the largest that it may meet: records join only between leaves of
+// that size, so that a section splits the same leaves as the same updates outside of one.
+status machine::submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what) {
+  const section* s = find(l);
+  if (!s) return status::bad_state;
+  return submit(l, {r, {}, update_kind(op, a, s->where->options.max_leaf_level, false, what)});
 }
 
 status machine::submit(lazy_state* l, const update& u) {

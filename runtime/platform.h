@@ -26,7 +26,7 @@ struct flush_plan {
   std::uint32_t space = 0;                        ///< space::id()
   std::uint64_t root_register = 0;                ///< EPTP, VTTBR or ASCE
   std::span<const arch::flush_command> commands;  ///< in order; for each CPU that may hold translations
-  bool whole = false;                             ///< planned for the whole space, whatever the ranges were
+  bool whole = false;                             ///< asked for the whole space, whatever the ranges were
   flush_reason reason = flush_reason::immediate;
 };
 
@@ -51,7 +51,8 @@ struct platform {
   void (*flush)(void* context, unsigned cpu, const flush_plan& plan) = nullptr;
 
   /// Null, or makes table memory writable on `cpu` and returns what close_tables() is to put back, for example
-  /// the protection-key register. Called on the outermost enter and around immediate updates.
+  /// the protection-key register. Called on the outermost enter, on the resume that restores a section, and around
+  /// immediate updates; not by create_space() and destroy_space(), which want table memory writable.
   std::uint64_t (*open_tables)(void* context, unsigned cpu) = nullptr;
   /// Null, or puts `saved` back. Called before `barrier`.
   void (*close_tables)(void* context, unsigned cpu, std::uint64_t saved) = nullptr;

@@ -35,6 +35,8 @@ status table_pool::start(const platform& p, std::size_t bytes, unsigned cpus, co
 void table_pool::stop() {
   if (stocks_) platform_->release(platform_->context, stocks_, sizeof(cpu_stock) * cpus_);
   stocks_ = nullptr;
+  fresh_left_ = free_ = claimed_ = 0;
+  allocated_.store(0, std::memory_order_relaxed);  // relaxed: no call is in progress
 }
 
 // Gets at least `least` frames from the platform, as many as refill_frames if it has them. Under lock_.

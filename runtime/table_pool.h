@@ -15,8 +15,9 @@ struct pool_options {
 };
 
 /// A commit must not allocate, so frames are claimed first (reserve) and taken later (take). A claim is backed
-/// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim costs no
-/// memory access to the frame, so frames that are claimed and never taken are never touched.
+/// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim alone touches
+/// no frame; frames are linked into lists, and so touched, when the first of up to 32 is taken, or when the
+/// platform is asked again.
 ///
 ///              reserve/unreserve  take/give  in_use/allocated
 ///   own cpu           X              X            any
@@ -34,7 +35,7 @@ class table_pool {
   std::size_t frame_bytes() const { return frame_bytes_; }
 
   /// Claims `frames` for `cpu`. Errors: no_tables, then nothing is claimed. Allocates where the centre is short.
-  /// Cost: two loads and a store while the cpu's own stock lasts.
+  /// Cost: three loads and a store while the cpu's own stock lasts. `frames` is far below 2^64.
   status reserve(unsigned cpu, std::uint64_t frames) {
     cpu_stock& own = stocks_[cpu];
     if (own.reserved + frames <= own.listed + own.claims) {

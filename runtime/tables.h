@@ -129,6 +129,8 @@ class tables {
         return missing(u, f_.table(e, level), level - 1, part, need);
       }
       if (k != kind::leaf || part.pages == s_.slot_pages(level)) return;
+      if (u.kind.op() == operation::protect && f_.with_access(e, u.kind.attr().access, level) == e) return;
+      if (u.kind.op() == operation::harvest && f_.status_bits() == 0) return;
       more = tables_to_split(s_, part, level);
     }
     for (unsigned l = 0; l < level; ++l) need[l] += more[l];

@@ -39,7 +39,8 @@ class update_kind {
               op_type::make(a.type) | op_options::make(a.options)) {}
 
   constexpr operation op() const { return static_cast<operation>(bits_ & 3); }
-  /// Largest leaf level that a map uses; decided per call, so that merging runs never changes the tables.
+  /// Largest leaf level that a map uses, or that another operation may meet; decided per call, so that merging runs
+  /// never changes the tables.
   constexpr unsigned leaf_level() const { return static_cast<unsigned>(op_leaf::get(bits_)); }
   constexpr bool keep_present() const { return op_keep::get(bits_); }
   constexpr harvest what() const { return static_cast<harvest>(op_harvest::get(bits_)); }

@@ -54,6 +54,7 @@ struct ept {
   constexpr bool leaf_allowed(unsigned level) const { return level <= 2; }  // 4K, 2M, 1G
   constexpr unsigned memory_types() const { return 5; }
   constexpr std::uint16_t option_set() const { return 0x3f; }
+  constexpr std::uint16_t level0_options() const { return sub_page_write; }
   constexpr std::uint32_t access_set() const {
     std::uint32_t set = 0;
     for (unsigned p = 1; p < perm_values; ++p) {

@@ -19,41 +19,62 @@ guest_base& self(void* context) { return *static_cast<guest_base*>(context); }
 }  // namespace
 
 guest_base::guest_base(const options& o)
-    : memory_(new std::byte[o.table_bytes + largest_table]), source_(aligned(memory_.get(), o.table_bytes), o.base) {
+    : memory_(new std::byte[o.table_bytes + largest_table]),
+      source_(aligned(memory_.get(), o.table_bytes), o.base) {
   host_ = runtime::host::hosted_platform();
   host_.context = this;
   host_.table_offset = source_.table_offset();
+  host_.allocate = [](void* context, std::size_t bytes, std::size_t align) {
+    ++self(context).record_allocations;
+    return runtime::host::hosted_platform().allocate(nullptr, bytes, align);
+  };
   host_.allocate_tables = [](void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
     guest_base& g = self(context);
+    ++g.table_allocations;
     if (g.allocations_left && (*g.allocations_left)-- == 0) {
       g.allocations_left = 0;
       return false;
     }
+    const std::uint64_t frames = bytes / align;
+    if (g.frames_left && *g.frames_left < frames) return false;
+    if (g.frames_left) *g.frames_left -= frames;
     return g.source_.allocate(bytes, align, physical);
   };
   host_.flush = [](void* context, unsigned /*cpu*/, const runtime::flush_plan& plan) {
     guest_base& g = self(context);
-    recorded_flush f{plan.reason, plan.whole, {}};
-    for (const auto& c : plan.commands) f.commands.emplace_back(g.space_->backend->describe(*g.space_, c).c_str());
-    g.flushes.push_back(f);
+    if (g.recording) {
+      recorded_flush f{plan.reason, plan.whole, {}, plan.space};
+      for (const auto& c : plan.commands)
+        f.commands.emplace_back(g.space_->backend->describe(*g.space_, c).c_str());
+      g.flushes.push_back(f);
+    }
+    if (g.on_flush) g.on_flush(plan);
   };
   host_.open_tables = [](void* context, unsigned /*cpu*/) {
     guest_base& g = self(context);
     const std::uint64_t saved = g.key_register;
-    g.hooks.push_back("open " + std::to_string(saved));
+    if (g.recording) g.hooks.push_back("open " + std::to_string(saved));
     g.key_register = 0;
     return saved;
   };
   host_.close_tables = [](void* context, unsigned /*cpu*/, std::uint64_t saved) {
-    self(context).hooks.push_back("close " + std::to_string(saved));
-    self(context).key_register = saved;
+    guest_base& g = self(context);
+    if (g.recording) g.hooks.push_back("close " + std::to_string(saved));
+    g.key_register = saved;
   };
-  host_.barrier = [](void* context, unsigned /*cpu*/) { self(context).hooks.emplace_back("barrier"); };
+  host_.barrier = [](void* context, unsigned /*cpu*/) {
+    if (self(context).recording) self(context).hooks.emplace_back("barrier");
+  };
+  if (o.checks_cpu) host_.current_cpu = [](void* context) { return self(context).on_cpu; };
   const status started = machine_.start(host_, {o.cpus, o.pool});
   REQUIRE(started == status::ok);
 }
 
-void guest_base::hear(void* context, unsigned /*cpu*/, const runtime::report& r) { self(context).reports.push_back(r); }
+void guest_base::hear(void* context, unsigned /*cpu*/, const runtime::report& r) {
+  guest_base& g = self(context);
+  if (g.recording) g.reports.push_back(r);
+  if (g.on_report) g.on_report(r);
+}
 
 std::optional<mapping> guest_base::in_tables(gfn g) {
   runtime::piece p = space_->backend->find(host_, *space_, g);

@@ -1,11 +1,13 @@
 // A machine with one space on table memory of a fixed size, whose flushes, reports and hooks are recorded.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "arch/walk.h"
 #include "runtime/host/hosted.h"
 #include "runtime/host/table_memory.h"
 #include "runtime/machine.h"
@@ -28,6 +30,7 @@ struct recorded_flush {
   flush_reason reason;
   bool whole;
   std::vector<std::string> commands;
+  std::uint32_t space = 0;
 };
 
 /// Not templated on the format, so that recording is compiled once.
@@ -39,8 +42,9 @@ class guest_base {
     std::uint64_t base = 0x40000000;
     runtime::pool_options pool = {0, 1};  // exact: no frame is kept aside
     unsigned max_leaf_level = arch::level_limit - 1;
-    bool running = true;  ///< a cpu has run the space, so that flushes are planned
-    bool observed = true;  ///< reports are recorded
+    bool running = true;      ///< a cpu has run the space, so that flushes are planned
+    bool observed = true;     ///< reports are recorded
+    bool checks_cpu = false;  ///< the platform says that callers run on `on_cpu`
   };
 
   machine& m() { return machine_; }
@@ -58,10 +62,21 @@ class guest_base {
 
   std::vector<recorded_flush> flushes;
   std::vector<runtime::report> reports;
-  std::vector<std::string> hooks;  ///< calls of open_tables, close_tables, barrier, in order, with their values
+  std::vector<std::string>
+      hooks;  ///< calls of open_tables, close_tables, barrier, in order, with their values
   std::uint64_t key_register = 0x55;  ///< what open_tables saves; 0 while open
   /// Allocations of table memory to let pass before one fails; none = never.
   std::optional<unsigned> allocations_left;
+  /// Table frames that the platform still has; none = as table_bytes says. One allocation may ask for
+  /// several.
+  std::optional<std::uint64_t> frames_left;
+  unsigned record_allocations = 0;  ///< calls of platform::allocate so far
+  unsigned table_allocations = 0;   ///< calls of platform::allocate_tables so far
+  unsigned on_cpu = 0;              ///< see options::checks_cpu
+
+  bool recording = true;  ///< off: flushes, reports and hooks are not recorded, only handed on
+  std::function<void(const runtime::flush_plan&)> on_flush;  ///< called inside the flush sink
+  std::function<void(const runtime::report&)> on_report;     ///< called inside the observer
 
  protected:
   guest_base(const options& o);
@@ -83,11 +98,48 @@ class guest_base {
   runtime::space* space_ = nullptr;
 };
 
+/// A leaf as it stands in the tables.
+struct raw_leaf {
+  gfn first;
+  unsigned level;
+  std::uint64_t word;
+  friend bool operator==(const raw_leaf&, const raw_leaf&) = default;
+};
+
 template <class F>
 class guest : public guest_base {
  public:
   explicit guest(const options& o = {}) : guest_base(o), made(create(F{}, o)) {}
   const status made;
+
+  /// All leaves in ascending order, A and D included. With s().tables(), equal for identical tables only.
+  std::vector<raw_leaf> leaves() {
+    std::vector<raw_leaf> found;
+    add_leaves(s().root, s().shape.top(), gfn{0}, found);
+    return found;
+  }
+  /// The word that a walk for `g` ends at, as hardware reads it.
+  std::uint64_t raw(gfn g) {
+    return arch::walk(
+               s().template format<F>(), s().shape, [this](auto t) { return words(t); }, s().root, g)
+        .entry;
+  }
+
+ private:
+  std::uint64_t* words(arch::table_address t) {
+    return reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(t.byte + host().table_offset));
+  }
+  void add_leaves(arch::table_address t, unsigned level, gfn first, std::vector<raw_leaf>& found) {
+    const F& f = s().template format<F>();
+    const arch::slot<F> at(words(t));
+    for (std::uint32_t i = 0; i < s().shape.entries(level); ++i) {
+      const std::uint64_t e = at[i].load();
+      const gfn here = first + i * s().shape.slot_pages(level);
+      const auto kind = f.kind(e, level);
+      if (kind == arch::entry_kind::leaf) found.push_back({here, level, e});
+      if (kind == arch::entry_kind::table) add_leaves(f.table(e, level), level - 1, here, found);
+    }
+  }
 };
 
 }  // namespace quire::tests

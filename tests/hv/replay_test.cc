@@ -1,0 +1,91 @@
+// Replays of a real guest, shortened, on one, two and four cpus: timing must not show in what it leaves.
+#include "hv/replay.h"
+
+#include <doctest/doctest.h>
+
+#include "arch/x86/ept_flush.h"
+#include "tests/support/trace_file.h"
+
+namespace quire::tests {
+
+namespace {
+
+// The bundled key-value guest while its workload runs: a first part whose epochs are dense, so that a shortened
+// replay still faults, harvests, ages and reclaims.
+constexpr std::uint64_t first_epoch = 306;
+constexpr std::uint64_t epochs = 18;
+
+trace_file shortened() {
+  hv::trace_reader whole;
+  REQUIRE_MESSAGE(whole.open(QUIRE_TRACES "/amd64-kv.gpt.zst"), whole.error());
+  const hv::trace_header& h = whole.header();
+  trace_file part;
+  part.header.vcpus = static_cast<std::uint16_t>(h.vcpus);
+  part.header.instructions_per_epoch = h.instructions_per_epoch;
+  part.header.ram = {{{h.ram[0].first_byte, h.ram[0].bytes}}};
+  const std::uint64_t from = first_epoch * h.instructions_per_epoch;
+  hv::trace_record r{};
+  while (whole.next(r) == hv::trace_reader::step::record) {
+    if (r.time < from || h.epoch_of(r) >= first_epoch + epochs || r.kind == hv::access_kind::marker) continue;
+    part.records.push_back({r.time - from, r.page, r.vcpu, static_cast<std::uint8_t>(r.kind), 0});
+  }
+  REQUIRE(part.records.size() > 100000);
+  return part;
+}
+
+arch::ept format() {
+  arch::ept f;
+  f.access_dirty = true;
+  return f;
+}
+
+hv::replay_result run(const std::string& trace, unsigned cpus, bool lazy, bool background) {
+  hv::replay_options o;
+  o.trace = trace;
+  o.cpus = cpus;
+  o.lazy = lazy;
+  o.precopy = o.reclaim = background;
+  o.precopy_from = 2;
+  hv::replay_result result;
+  const std::string wrong = hv::replay(format(), o, {}, result);
+  REQUIRE_MESSAGE(wrong.empty(), wrong);
+  return result;
+}
+
+}  // namespace
+
+TEST_SUITE("replay") {
+TEST_CASE("a real guest ends in the same mapping on 1, 2 and 4 cpus, eagerly and lazily, without a stale use") {
+  const scratch_file trace(shortened().file());
+  for (const bool background : {false, true}) {
+    const std::string expected = run(trace.path(), 1, false, background).digest;
+    for (const unsigned cpus : {1u, 2u, 4u}) {
+      for (const bool lazy : {false, true}) {
+        const hv::replay_result r = run(trace.path(), cpus, lazy, background);
+        CAPTURE(cpus);
+        CAPTURE(lazy);
+        CHECK(r.digest == expected);
+        CHECK(r.stale_uses == 0);
+        CHECK(r.epochs == epochs);
+        if (!background) CHECK(r.flushes.commands == 0);
+        if (background && lazy) CHECK(r.flushes.commands <= epochs * cpus + r.updates.forced_commits);
+        if (background) CHECK(r.guest.harvested_pages > 1000);
+        if (background) CHECK(r.guest.reclaimed_pages > 0);
+      }
+    }
+  }
+}
+TEST_CASE("lazily a guest costs fewer walks, runs and commands, and no more stores, than eagerly") {
+  const scratch_file trace(shortened().file());
+  const hv::replay_result eager = run(trace.path(), 1, false, true);
+  const hv::replay_result lazy = run(trace.path(), 1, true, true);
+  CHECK(lazy.updates.updates == eager.updates.updates);
+  CHECK(lazy.updates.walks < eager.updates.walks);
+  CHECK(lazy.updates.runs < eager.updates.runs);
+  CHECK(lazy.updates.entries_written <= eager.updates.entries_written);
+  CHECK(lazy.flushes.commands * 100 < eager.flushes.commands);
+  CHECK(eager.flushes.commands >= eager.guest.harvested_pages);
+}
+}
+
+}  // namespace quire::tests
