@@ -174,14 +174,17 @@ TEST_CASE("pages vanish and come back under a running guest, and no stale transl
   for (const bool lazy : {false, true}) {
     rig r(with(lazy, 3));
     std::atomic<bool> stop{false};
+    std::atomic<int> running{0};
     const auto guest = [&](unsigned cpu) {
       for (std::uint64_t i = cpu; !stop.load(std::memory_order_relaxed); i = i * 5 + 1) {  // relaxed: only ends the loop
         (void)r.vm.access(cpu, ram.first + i % 128, i % 3 ? access_kind::read : access_kind::write);
+        if (i == cpu) running.fetch_add(1, std::memory_order_relaxed);  // relaxed: only ends the wait
       }
       r.vm.exit_guest(cpu);
     };
     std::thread a(guest, 0u);
     std::thread b(guest, 1u);
+    while (running.load(std::memory_order_relaxed) < 2) std::this_thread::yield();  // relaxed: likewise
     for (int round = 0; round < (lazy ? 40 : 4); ++round) {  // eagerly, each page waits for the guest
       r.vm.harvest_dirty(2);
       r.vm.age(2);
@@ -191,9 +194,9 @@ TEST_CASE("pages vanish and come back under a running guest, and no stale transl
     a.join();
     b.join();
     CHECK(r.stale() == 0);
+    r.vm.age(2);
+    r.vm.age(2);
     CHECK(r.vm.counts(2).reclaimed_pages > 0);
-    r.vm.age(2);
-    r.vm.age(2);
     CHECK(r.vm.space().tables() == 1);
     CHECK(r.vm.machine().tables_in_use() == 1);
   }

@@ -209,7 +209,8 @@ TEST_CASE_TEMPLATE("merging runs never changes leaf sizes: lazy tables equal eag
       REQUIRE(lazy.m().leave(l) == status::ok);
       CHECK(eager.leaves() == lazy.leaves());
       CHECK(eager.s().tables() == lazy.s().tables());
-      if (stride == 1) CHECK(lazy.m().counts(0, lazy.s()).runs == 3);  // of which two prepared
+      // Records of the others join only between the largest leaves that they may meet.
+      if (stride == 1 && std::string(what.name).starts_with("map")) CHECK(lazy.m().counts(0, lazy.s()).runs == 3);
     }
   }
 }

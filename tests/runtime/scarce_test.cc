@@ -219,7 +219,7 @@ TEST_CASE_TEMPLATE("rule 9: leave, flush and pause allocate nothing, whatever is
     REQUIRE(m.harvest_status(l, {gfn{n / 2}, n}, harvest::dirty | harvest::accessed) == status::ok);
     REQUIRE(m.map(l, {gfn{0}, 8 * n}, hfn{8 * n}, ro) == status::ok);
     REQUIRE(m.unmap(l, {gfn{5 * n + 3}, 1}) == status::ok);
-    for (unsigned i = 0; i < 50; ++i) REQUIRE(m.map(l, {gfn{i * 7}, 1}, hfn{i}, rw, 0) == status::ok);
+    for (std::uint64_t i = 0; i < 50; ++i) REQUIRE(m.map(l, {gfn{i * 7}, 1}, hfn{i}, rw, 0) == status::ok);
     g.frames_left = 0;
     g.allocations_left = 0;
     const unsigned records = g.record_allocations;

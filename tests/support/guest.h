@@ -1,6 +1,7 @@
 // A machine with one space on table memory of a fixed size, whose flushes, reports and hooks are recorded.
 #pragma once
 
+#include <cassert>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,10 +49,13 @@ class guest_base {
   };
 
   machine& m() { return machine_; }
-  runtime::space& s() { return *space_; }
+  runtime::space& s() {
+    assert(space_ != nullptr && "the space was made");
+    return *space_;
+  }
   const runtime::platform& host() const { return host_; }
-  lazy_state* state(unsigned cpu = 0) { return machine_.state(cpu, *space_); }
-  lazy_state* enter(unsigned cpu = 0, gfn_range hint = {}) { return machine_.enter(cpu, *space_, hint); }
+  lazy_state* state(unsigned cpu = 0) { return machine_.state(cpu, s()); }
+  lazy_state* enter(unsigned cpu = 0, gfn_range hint = {}) { return machine_.enter(cpu, s(), hint); }
 
   /// What hardware finds for a page right now: queued updates are invisible here.
   std::optional<mapping> in_tables(gfn g);
@@ -79,7 +83,7 @@ class guest_base {
   std::function<void(const runtime::report&)> on_report;     ///< called inside the observer
 
  protected:
-  guest_base(const options& o);
+  explicit guest_base(const options& o);
   template <class F>
   status create(const F& f, const options& o) {
     const runtime::space_options so{o.max_leaf_level, {this, o.observed ? &guest_base::hear : nullptr}};
