@@ -113,7 +113,7 @@ class committer {
       if (k == kind::leaf) c_.count.kept_pages += part.pages;
       return k == kind::table;
     }
-    if (k == kind::leaf && t_.maps(e, level, part.first, out, u.kind.attr())) return false;
+    if (k == kind::leaf && t_.good_already(u, e, level, part.first, out)) return false;
     if (!fits) return k == kind::table || split(at, level, part.first);
     const word leaf = f_.make_leaf(out, u.kind.attr(), level);
     if (k == kind::empty) {

@@ -149,7 +149,8 @@ class machine {
   status commit_now(section& s, const update& u);
   status commit_scarce(section& s, const update& u);
   status commit_one(section& s, const update& u, table_need& claims, flush_reason reason);
-  status map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, bool keep_present);
+  status map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, bool keep_present,
+                  bool exact);
   table_need need_of(const section& s, const update& u) const;
   status reserve(const section& s, const table_need& need);
   void unreserve(const section& s, table_need& claims);

@@ -25,7 +25,8 @@ status check_map(const geometry& s, gfn_range r, hfn out, attributes a) {
 
 }  // namespace
 
-status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, bool keep_present) {
+status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, bool keep_present,
+                         bool exact) {
   const section* s = find(l);
   if (!s) return status::bad_state;
   const space& where = *s->where;
@@ -33,15 +34,15 @@ status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsi
   unsigned cap = max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
   if (a.options & where.shape.level0_options) cap = 0;
   const unsigned leaf = largest_leaf(where.shape, r, out, cap);
-  return submit(l, {r, out, update_kind(operation::map, a, leaf, keep_present, harvest::none)});
+  return submit(l, {r, out, update_kind(operation::map, a, leaf, keep_present, harvest::none, exact)});
 }
 
 status machine::map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level) {
-  return map_with(l, r, out, a, max_leaf_level, false);
+  return map_with(l, r, out, a, max_leaf_level, false, false);
 }
 
 status machine::map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level) {
-  return map_with(l, r, out, a, max_leaf_level, true);
+  return map_with(l, r, out, a, max_leaf_level, true, false);
 }
 
 status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned level) {
@@ -51,7 +52,7 @@ status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, uns
   if (level > s->where->options.max_leaf_level || !shape.leaf[level]) return status::bad_leaf_level;
   if (level > 0 && (a.options & shape.level0_options)) return status::bad_attributes;
   if ((r.first.value | r.pages | out.value) & (shape.slot_pages(level) - 1)) return status::misaligned;
-  return map_with(l, r, out, a, level, false);
+  return map_with(l, r, out, a, level, false, true);
 }
 
 status machine::unmap(lazy_state* l, gfn_range r) {

@@ -70,6 +70,11 @@ class tables {
     return f_.output(e, level) + inside == out && f_.attributes_of(e, level) == a;
   }
 
+  /// True if leaf `e` is what map `u` asks for from page `g` on: the same mapping, and not too large for an exact one.
+  bool good_already(const update& u, word e, unsigned level, gfn g, hfn out) const {
+    return maps(e, level, g, out, u.kind.attr()) && (!u.kind.exact() || level <= u.kind.leaf_level());
+  }
+
   report report_of(word e, unsigned level, gfn first, report::kind what) const {
     return {{first, s_.slot_pages(level)}, f_.output(e, level), f_.attributes_of(e, level), what, f_.accessed(e), f_.dirty(e)};
   }
@@ -121,7 +126,7 @@ class tables {
     if (u.kind.op() == operation::map) {
       const hfn out = u.out + (part.first - u.range.first);
       if (leaf_fits(u, part, out, level) && !(k == kind::table && u.kind.keep_present())) return;
-      if (k == kind::leaf && (u.kind.keep_present() || maps(e, level, part.first, out, u.kind.attr()))) return;
+      if (k == kind::leaf && (u.kind.keep_present() || good_already(u, e, level, part.first, out))) return;
       if (k == kind::table) return missing(u, f_.table(e, level), level - 1, part, need);
       more = tables_to_map(s_, part, u.kind.leaf_level(), level);
     } else {

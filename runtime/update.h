@@ -33,8 +33,8 @@ constexpr bool includes(harvest all, harvest some) {
 class update_kind {
  public:
   constexpr update_kind() = default;
-  constexpr update_kind(operation o, attributes a, unsigned leaf_level, bool keep_present, harvest h)
-      : bits_(static_cast<std::uint64_t>(o) | op_leaf::make(leaf_level) | op_keep::make(keep_present) |
+  constexpr update_kind(operation o, attributes a, unsigned leaf_level, bool keep_present, harvest h, bool exact = false)
+      : bits_(static_cast<std::uint64_t>(o) | op_leaf::make(leaf_level) | op_keep::make(keep_present) | op_exact::make(exact) |
               op_harvest::make(static_cast<std::uint64_t>(h)) | op_access::make(static_cast<std::uint64_t>(a.access)) |
               op_type::make(a.type) | op_options::make(a.options)) {}
 
@@ -43,6 +43,8 @@ class update_kind {
   /// never changes the tables.
   constexpr unsigned leaf_level() const { return static_cast<unsigned>(op_leaf::get(bits_)); }
   constexpr bool keep_present() const { return op_keep::get(bits_); }
+  /// A map that wants its leaf size even where a larger leaf maps the same already.
+  constexpr bool exact() const { return op_exact::get(bits_); }
   constexpr harvest what() const { return static_cast<harvest>(op_harvest::get(bits_)); }
   constexpr attributes attr() const {
     return {static_cast<perm>(op_access::get(bits_)), static_cast<std::uint8_t>(op_type::get(bits_)),
@@ -54,6 +56,7 @@ class update_kind {
   using op_leaf = arch::field<4, 2>;
   using op_keep = arch::field<5, 5>;
   using op_harvest = arch::field<8, 6>;
+  using op_exact = arch::field<9, 9>;
   using op_access = arch::field<15, 12>;
   using op_type = arch::field<23, 16>;
   using op_options = arch::field<47, 32>;

@@ -33,6 +33,16 @@ using counts = std::vector<std::size_t>;
 }  // namespace
 
 TEST_SUITE("leaf_size") {
+TEST_CASE_TEMPLATE("map_exact splits a larger leaf that maps the same already", F, QUIRE_FORMATS) {
+  guest<F> g;
+  const std::uint64_t n = g.s().shape.slot_pages(1);
+  REQUIRE(g.m().map(g.state(), {gfn{0}, n}, hfn{0}, {perm::rw}) == status::ok);
+  REQUIRE(g.in_tables(gfn{0})->level == 1);
+  REQUIRE(g.m().map_exact(g.state(), {gfn{0}, n}, hfn{0}, {perm::rw}, 0) == status::ok);
+  CHECK(g.in_tables(gfn{0})->level == 0);
+  CHECK(g.look(gfn{n - 1})->out == hfn{n - 1});
+}
+
 TEST_CASE_TEMPLATE("map takes the largest leaves that fit range, frames and cap", F, QUIRE_FORMATS) {
   struct expectation {
     std::uint64_t first, pages, out;
