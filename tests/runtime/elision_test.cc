@@ -84,7 +84,7 @@ TEST_CASE_TEMPLATE("rule 15: destroying a space flushes it as a whole, once, bef
   guest<F> g;
   machine& m = g.m();
   const std::uint64_t n = g.s().shape.slot_pages(1);
-  for (unsigned i = 0; i < 20; ++i) {
+  for (std::uint64_t i = 0; i < 20; ++i) {
     REQUIRE(m.map(g.state(), {gfn{i * n + i % 7}, n}, hfn{3 * i * n}, rw) == status::ok);
   }
   g.flushes.clear();
@@ -150,7 +150,7 @@ TEST_CASE_TEMPLATE("rule 15: one section asks for one flush, whatever number of 
   machine& m = g.m();
   REQUIRE(m.map(g.state(), {gfn{0}, 512}, hfn{0x1001}, rw, 0) == status::ok);
   lazy_state* l = g.enter();
-  for (unsigned i = 0; i < 200; ++i) REQUIRE(m.unmap(l, {gfn{i * 2}, 1}) == status::ok);
+  for (std::uint64_t i = 0; i < 200; ++i) REQUIRE(m.unmap(l, {gfn{i * 2}, 1}) == status::ok);
   REQUIRE(m.leave(l) == status::ok);
   CHECK(flushes(g) == 1);
   CHECK(m.counts(0, g.s()).flush_requested == 200);

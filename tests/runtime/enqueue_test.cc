@@ -199,7 +199,7 @@ TEST_CASE_TEMPLATE("rule 10: an update that continues the newest run fits a full
   guest<F> g({.table_bytes = std::size_t{8} << 20, .max_leaf_level = 0});  // so that all unmaps may join
   machine& m = g.m();
   lazy_state* l = g.enter();
-  for (unsigned i = 0; i < 511; ++i) REQUIRE(m.unmap(l, {gfn{2 * (i % 200)}, 1}) == status::ok);
+  for (std::uint64_t i = 0; i < 511; ++i) REQUIRE(m.unmap(l, {gfn{2 * (i % 200)}, 1}) == status::ok);
   for (unsigned i = 0; i < 100; ++i) REQUIRE(m.unmap(l, {gfn{400} + i, 1}) == status::ok);
   CHECK(m.counts(0, g.s()).forced_commits == 0);
   REQUIRE(m.protect(l, {gfn{500}, 1}, perm::r) == status::ok);

@@ -124,17 +124,19 @@ TEST_CASE_TEMPLATE("rule 16: states of a destroyed space stay stale when its pla
     REQUIRE(m.create_space(0, F{}, {}, s) == status::ok);
     if (i > 0) CHECK(s->id == id);
     id = s->id;
-    bool all = true;
-    for (lazy_state* l : old) all = all && refused(m, l);
-    CHECK(all);
+    std::vector<lazy_state*> now;
     for (unsigned cpu = 0; cpu < 2; ++cpu) {
-      old.push_back(m.state(cpu, *s));
+      now.push_back(m.state(cpu, *s));
       for (unsigned n = 0; n <= i % 7; ++n) {
-        old.push_back(m.enter(cpu, *s));
-        REQUIRE(m.leave(old.back()) == status::ok);
+        now.push_back(m.enter(cpu, *s));
+        bool all = true;
+        for (lazy_state* l : old) all = all && refused(m, l);
+        CHECK(all);
+        REQUIRE(m.leave(now.back()) == status::ok);
       }
     }
     REQUIRE(m.destroy_space(0, s) == status::ok);
+    old.insert(old.end(), now.begin(), now.end());
   }
   for (lazy_state* l : old) CHECK(refused(m, l));
   open.untouched();

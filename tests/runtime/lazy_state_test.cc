@@ -7,7 +7,6 @@ namespace quire::tests {
 
 namespace {
 
-using runtime::harvest;
 using runtime::walk_flags;
 
 constexpr attributes rw{perm::rw};

@@ -75,6 +75,8 @@ TEST_CASE_TEMPLATE("map takes the largest leaves that fit range, frames and cap"
 }
 
 TEST_CASE_TEMPLATE("the space's cap holds where map asks for more", F, QUIRE_FORMATS) {
+  guest<F> open;
+  CHECK(open.s().options.max_leaf_level == top_leaf(open));  // no more than there is
   guest<F> g({.max_leaf_level = 0});
   const std::uint64_t n = g.s().shape.slot_pages(1);
   REQUIRE(g.m().map(g.state(), {gfn{0}, 2 * n}, hfn{0}, rw) == status::ok);
@@ -220,7 +222,8 @@ TEST_CASE_TEMPLATE("merging runs never changes leaf sizes: lazy tables equal eag
       CHECK(eager.leaves() == lazy.leaves());
       CHECK(eager.s().tables() == lazy.s().tables());
       // Records of the others join only between the largest leaves that they may meet.
-      if (stride == 1 && std::string(what.name).starts_with("map")) CHECK(lazy.m().counts(0, lazy.s()).runs == 3);
+      if (stride == 1 && std::string(what.name).starts_with("map"))
+        CHECK(lazy.m().counts(0, lazy.s()).runs == 3);
     }
   }
 }

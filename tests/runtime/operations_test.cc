@@ -1,4 +1,4 @@
-// What map, unmap, protect and harvest do to tables, and what they report.
+// What map, unmap and protect do to tables, and what they report.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,7 +10,6 @@ namespace quire::tests {
 
 namespace {
 
-using runtime::harvest;
 using runtime::report;
 
 constexpr attributes rw{perm::rw};
@@ -158,70 +157,6 @@ TEST_CASE_TEMPLATE("unmap of whole tables reports every page in them, after the 
   CHECK(g.flushes.size() == 1);
   CHECK(g.s().tables() == 1);
   CHECK(m.tables_in_use() == 1);
-}
-
-TEST_CASE_TEMPLATE("harvest reports and clears what it is asked for, once", F, QUIRE_FORMATS) {
-  for (const bool lazy : {false, true}) {
-    CAPTURE(lazy);
-    guest<F> g;
-    machine& m = g.m();
-    if (!g.s().backend->tracks_status(g.s())) {
-      REQUIRE(m.map(g.state(), {gfn{0x40}, 4}, hfn{0x901}, rw, 0) == status::ok);
-      CHECK(g.touch(gfn{0x40}, perm::w));
-      CHECK(m.harvest_status(g.state(), {gfn{0x40}, 4}, harvest::accessed | harvest::dirty) == status::ok);
-      CHECK(g.reports.empty());
-      continue;
-    }
-    REQUIRE(m.map(g.state(), {gfn{0x40}, 4}, hfn{0x901}, rw, 0) == status::ok);
-    REQUIRE(g.touch(gfn{0x41}, perm::r));
-    REQUIRE(g.touch(gfn{0x42}, perm::w));
-    const auto collect = [&](harvest what) {
-      g.reports.clear();
-      at_once_or_lazily(g, lazy, [&](lazy_state* l) { return m.harvest_status(l, {gfn{0x3f}, 6}, what); });
-      return g.reports;
-    };
-    const auto dirty = collect(harvest::dirty);
-    REQUIRE(dirty.size() == 1);
-    CHECK(dirty[0].range == gfn_range{gfn{0x42}, 1});
-    CHECK(dirty[0].out == hfn{0x903});
-    CHECK(dirty[0].what == report::kind::harvested);
-    CHECK(dirty[0].dirty);
-    CHECK(!dirty[0].accessed);  // it stays set
-    CHECK(g.in_tables(gfn{0x42})->accessed);
-    CHECK(!g.in_tables(gfn{0x42})->dirty);
-    CHECK(g.in_tables(gfn{0x42})->attr == rw);
-    CHECK(collect(harvest::dirty).empty());
-    const auto accessed = collect(harvest::accessed | harvest::dirty);
-    REQUIRE(accessed.size() == 1);
-    CHECK(accessed[0].range == gfn_range{gfn{0x41}, 2});
-    CHECK(accessed[0].accessed);
-    CHECK(!accessed[0].dirty);
-    CHECK(!g.in_tables(gfn{0x41})->accessed);
-    CHECK(collect(harvest::accessed | harvest::dirty).empty());
-    CHECK(g.flushes.size() == 2);
-    CHECK(collect(harvest::none).empty());
-  }
-}
-
-TEST_CASE_TEMPLATE("harvest with write_protect takes write access from dirty leaves alone", F,
-                   QUIRE_FORMATS) {
-  guest<F> g;
-  machine& m = g.m();
-  if (!g.s().backend->tracks_status(g.s())) return;
-  REQUIRE(m.map(g.state(), {gfn{0x48}, 4}, hfn{0x901}, {perm::rwx, 1}, 0) == status::ok);
-  REQUIRE(g.touch(gfn{0x48}, perm::r));
-  REQUIRE(g.touch(gfn{0x49}, perm::w));
-  REQUIRE(m.harvest_status(g.state(), {gfn{0x48}, 4}, harvest::write_protect) == status::ok);
-  CHECK(g.reports.empty());
-  CHECK(g.in_tables(gfn{0x49})->attr.access == perm::rwx);
-  REQUIRE(m.harvest_status(g.state(), {gfn{0x48}, 4}, harvest::accessed | harvest::write_protect) ==
-          status::ok);
-  CHECK(g.in_tables(gfn{0x49})->attr.access == perm::rwx);
-  REQUIRE(m.harvest_status(g.state(), {gfn{0x48}, 4}, harvest::dirty | harvest::write_protect) == status::ok);
-  CHECK(g.in_tables(gfn{0x48})->attr == attributes{perm::rwx, 1});
-  CHECK(g.in_tables(gfn{0x49})->attr == attributes{perm::rx, 1});
-  CHECK(!g.touch(gfn{0x49}, perm::w));
-  CHECK(g.reports.back().attr == attributes{perm::rwx, 1});
 }
 
 TEST_CASE_TEMPLATE("a section walks down once for each table, however many updates it holds", F,
