@@ -9,6 +9,17 @@
 
 namespace quire::arch {
 
+/// Neighbouring entries of one table, all changed, in a format whose valid entries change by instruction only.
+struct entry_run {
+  table_address table;
+  gfn first{};  ///< first page of the first entry
+  std::uint32_t entries = 0;
+  std::uint8_t level = 0;  ///< of the table
+  /// One entry whose valid word becomes another at once (transition::replace_by_instruction).
+  bool replace = false;
+  std::uint64_t from = 0, to = 0;  ///< meaningful if `replace`
+};
+
 /// What a batch made stale in one space.
 struct flush_request {
   /// Sorted and disjoint. Unspecified if `whole`.
@@ -17,12 +28,18 @@ struct flush_request {
   bool whole = false;
   /// A table was taken out: what CPUs cache of the walk itself is stale too.
   bool tables_removed = false;
+  /// Bit l: leaves of level l went stale.
+  std::uint8_t levels = 0;
+  /// Only the CPU that executes the commands can hold translations of the space.
+  bool local = false;
+  /// For formats with `by_instruction`: all that has to be invalidated, unless nothing but the space goes away.
+  std::span<const entry_run> entries = {};
 };
 
 /// One instruction or one hypercall word. `op` is an enumerator of the format that planned it.
 struct flush_command {
   std::uint16_t op = 0;
-  std::uint64_t operand[2] = {};
+  std::uint64_t operand[4] = {};
   friend constexpr bool operator==(const flush_command&, const flush_command&) = default;
 };
 

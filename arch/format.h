@@ -23,6 +23,8 @@ enum class transition : std::uint8_t {
   store,              ///< nothing can be cached: store, no flush
   store_then_flush,   ///< store now, flush at the end of the batch
   break_before_make,  ///< store an invalid entry, flush, store the new one
+  invalidate_by_instruction,  ///< an instruction makes the entry invalid and flushes; then store the new one
+  replace_by_instruction,     ///< an instruction puts the new entry in place and flushes
 };
 
 /// No format has more levels; sizes arrays that are indexed by level.
@@ -83,6 +85,24 @@ concept parking_format = entry_format<F> && requires(typename F::word w) {
   { F::park(w) } -> std::same_as<typename F::word>;
   { F::unpark(w) } -> std::same_as<typename F::word>;
   { F::parked(w) } -> std::same_as<bool>;
+};
+
+/// A format whose valid entries change by instruction only: classify() answers ..._by_instruction, and never
+/// store_then_flush or break_before_make.
+template <class F>
+concept instructed_format = entry_format<F> && F::by_instruction && requires(const F f, typename F::word w, unsigned l) {
+  { f.invalidated(w, l) } -> std::same_as<typename F::word>;  // what the instruction leaves of `w`
+  { f.run_limit(l) } -> std::same_as<std::uint32_t>;          // entries of one table that one instruction takes
+};
+
+/// A format that marks aligned groups of neighbouring leaves which one TLB entry may hold. All leaves of a group carry
+/// the mark, and the same attributes; hardware may keep A and D of any page of the group in any of them.
+template <class F>
+concept grouping_format = parking_format<F> && F::groups && requires(const F f, typename F::word w, unsigned l, bool b) {
+  { f.group_bits(l) } -> std::same_as<unsigned>;  // log2 of the leaves of a group; 0 = the space has none
+  { F::grouped(w) } -> std::same_as<bool>;
+  { f.with_status_of(w, w) } -> std::same_as<typename F::word>;  // A and D of the second added to the first
+  { F::with_group(w, b) } -> std::same_as<typename F::word>;
 };
 
 }  // namespace quire::arch

@@ -13,11 +13,14 @@ struct geometry {
   unsigned levels = 0;
   /// log2 of the 4 KiB pages under one slot of the level.
   std::array<std::uint8_t, level_limit> shift{};
-  /// log2 of the entries in use at the level; smaller at the root where the input size ends within it.
+  /// log2 of the entries in use at the level. The root differs from other tables of its level: it is smaller where the
+  /// input size ends within it, and larger where it is several tables one after the other.
   std::array<std::uint8_t, level_limit> index_bits{};
   /// Bytes of a table of the level; a power of two, which is also its alignment.
   std::array<std::uint32_t, level_limit> table_bytes{};
   std::array<bool, level_limit> leaf{};
+  /// log2 of the leaves that one TLB entry may hold if they are marked as a group; 0 = no groups.
+  std::array<std::uint8_t, level_limit> group_bits{};
   std::uint64_t input_pages = 0;   ///< guest frame numbers are below this
   std::uint64_t output_pages = 0;  ///< host frame numbers are below this
   std::uint32_t access_set = 0;
@@ -59,7 +62,13 @@ constexpr geometry geometry_of(const F& f) {
   g.input_pages = std::uint64_t{1} << (f.input_bits() - page_shift);
   g.output_pages = std::uint64_t{1} << (f.output_bits() - page_shift);
   const unsigned root_bits = f.input_bits() - page_shift - g.shift[g.top()];
+  if (root_bits > g.index_bits[g.top()]) g.table_bytes[g.top()] = static_cast<std::uint32_t>(sizeof(typename F::word) << root_bits);
   g.index_bits[g.top()] = static_cast<std::uint8_t>(root_bits);
+  if constexpr (grouping_format<F>) {
+    for (unsigned level = 0; level < g.levels; ++level) {
+      if (f.group_bits(level) <= g.index_bits[level]) g.group_bits[level] = static_cast<std::uint8_t>(f.group_bits(level));
+    }
+  }
   g.access_set = f.access_set();
   g.memory_types = f.memory_types();
   g.option_set = f.option_set();

@@ -12,7 +12,7 @@ shootdown::shootdown(unsigned cpus, double drop, std::uint64_t seed)
 
 void shootdown::enter_guest(unsigned cpu, runtime::space& s) {
   target& t = targets_[cpu];
-  s.note_run();
+  s.note_run(cpu);
   // seq_cst: either a flush sees this CPU in guest mode and waits for it, or the load in catch_up() sees its
   // generation.
   t.mode.store(s.id, std::memory_order_seq_cst);

@@ -65,7 +65,7 @@ class table_builder {
     const auto made = machine_.create_space(0, f, {}, space_);
     if (made != runtime::status::ok) return made;
     outside_ = machine_.state(0, *space_);
-    space_->note_run();  // so that flushes are planned as for a guest that runs
+    space_->note_run(0);  // so that flushes are planned as for a guest that runs
     return outside_ ? runtime::status::ok : runtime::status::no_memory;
   }
 

@@ -35,10 +35,13 @@ class batch {
   bool continues(const geometry& s, const update& u) const {
     if (empty()) return false;
     const update& last = slots_[(tail() - 1) % capacity];
+    // Records join only where that changes no table: between leaves, and groups of leaves, of the largest size.
     const unsigned leaf = u.kind.leaf_level();
+    const bool any_border = leaf == 0 && s.group_bits[0] == 0;
+    const std::uint64_t unit = s.slot_pages(leaf) << s.group_bits[leaf];
     return last.range.end() == u.range.first && last.kind == u.kind &&
            (u.kind.op() != operation::map || last.out + last.range.pages == u.out) &&
-           (leaf == 0 || s.slot_first(u.range.first, leaf) == u.range.first);
+           (any_border || (u.range.first.value & (unit - 1)) == 0);
   }
   /// Queues `u` in the newest run if it continues it. Returns false if it does not.
   bool extend(const geometry& s, const update& u) {

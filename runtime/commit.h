@@ -1,10 +1,7 @@
 // Commit: applies a batch to the tables of one format, in the order break, flush, make, free.
 #pragma once
 
-#include "arch/slot.h"
-#include "runtime/backend.h"
-#include "runtime/coalesce.h"
-#include "runtime/tables.h"
+#include "runtime/entry_writer.h"
 
 namespace quire::runtime {
 
@@ -18,8 +15,8 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), lowest_(s_.top()) {
-    path_[lowest_] = {t_.at(c.where.root), gfn{0}, false};
+      : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c, t_), lowest_(s_.top()) {
+    path_[lowest_] = {t_.at(c.where.root), gfn{0}, false, false};
   }
 
   void run(const update_list& updates) {
@@ -27,14 +24,14 @@ class committer {
     c_.count.runs += updates.count;
     ++c_.count.commits;
     climb(s_.top());
-    flush();
-    if constexpr (F::breaks) make(updates);
+    w_.flush(c_.reason);
+    w_.make_parked(updates);
     settle();
   }
 
   void destroy() {
     c_.cpu.stale.add_whole();
-    flush();
+    w_.flush(c_.reason);
     c_.cpu.removed.add({c_.where.root, gfn{0}, s_.top()});
     settle();
   }
@@ -44,12 +41,14 @@ class committer {
     slot table;
     gfn first;
     bool emptied;  // an entry was removed: the table may be empty now
+    bool hidden;   // hardware cannot reach the table before the flush
   };
 
   void apply(const update& u) {
     const gfn end = u.range.end();
     for (gfn g = u.range.first; g < end;) {
       unsigned level = seek(g, end);
+      keep_runs_whole(level, g, end);
       for (bool same_table = true; same_table;) {
         const std::uint32_t i = s_.index(g, level);
         const gfn slot_end = s_.slot_first(g, level) + s_.slot_pages(level);
@@ -57,6 +56,7 @@ class committer {
         const slot at = path_[level].table[i];
         if (act(u, at, level, part)) {
           descend(at, level--, g);
+          keep_runs_whole(level, g, end);
           continue;
         }
         g = part.end();
@@ -80,23 +80,30 @@ class committer {
 
   void climb(unsigned level) {
     for (; lowest_ < level; ++lowest_) {
-      if (path_[lowest_].emptied && t_.all_empty(path_[lowest_].table, lowest_)) unlink(lowest_);
+      if (path_[lowest_].emptied && all_empty(path_[lowest_].table, lowest_)) unlink(lowest_);
     }
   }
 
+  bool all_empty(slot table, unsigned level) const {
+    for (std::uint32_t i = 0; i < s_.entries(level); ++i) {
+      if (w_.logical(table[i]) != f_.empty(level)) return false;
+    }
+    return true;
+  }
+
   void descend(slot at, unsigned from, gfn g) {
-    const table_address table = f_.table(logical(at.load()), from);
+    const table_address table = f_.table(w_.logical(at), from);
     lowest_ = from - 1;
-    path_[lowest_] = {t_.at(table), s_.table_first(g, lowest_), false};
+    path_[lowest_] = {t_.at(table), s_.table_first(g, lowest_), false, path_[from].hidden || w_.held_back(at)};
   }
 
   /// Does what `u` asks for in the slot, for `part` of it. Returns true if the work is one level down.
   bool act(const update& u, slot at, unsigned level, gfn_range part) {
-    const word e = logical(at.load());
+    const word e = w_.logical(at);
     const kind k = f_.kind(e, level);
     switch (u.kind.op()) {
       case operation::map: return map(u, at, e, k, level, part);
-      case operation::unmap: return unmap(at, k, level, part);
+      case operation::unmap: return unmap(u, at, e, k, level, part);
       case operation::protect: return protect(u, at, e, k, level, part);
       case operation::harvest: return harvest_leaf(u, at, e, k, level, part);
     }
@@ -108,27 +115,35 @@ class committer {
   bool map(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
     const hfn out = u.out + (part.first - u.range.first);
     const bool fits = t_.leaf_fits(u, part, out, level);
-    if (k == kind::empty && !fits) return link_table(at, level);
+    if (k == kind::empty && !fits) return link_table(at, level, part.first);
     if (k != kind::empty && u.kind.keep_present()) {
       if (k == kind::leaf) c_.count.kept_pages += part.pages;
       return k == kind::table;
     }
+    if (fits && wants_group(u, level, part.first, out)) return map_group(u, at, e, k, level, part.first, out);
     if (k == kind::leaf && t_.good_already(u, e, level, part.first, out)) return false;
-    if (!fits) return k == kind::table || split(at, level, part.first);
+    if (!fits) return k == kind::table || split(at, e, level, part.first);
     const word leaf = f_.make_leaf(out, u.kind.attr(), level);
     if (k == kind::empty) {
-      swap(at, level, part.first, [leaf](word) { return leaf; });
+      make_room();
+      w_.swap(at, level, part.first, path_[level].hidden, [leaf](word) { return leaf; });
     } else {
+      unfold(at, e, level, part.first);
       remove(at, level, part.first, leaf);
     }
     return false;
   }
 
-  bool unmap(slot at, kind k, unsigned level, gfn_range part) {
+  bool unmap(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
     if (k == kind::empty) return false;
-    if (!whole(part, level)) return k == kind::table || split(at, level, part.first);
-    remove(at, level, part.first, f_.empty(level));
+    if (!whole(part, level)) return k == kind::table || split(at, e, level, part.first);
     path_[level].emptied = true;
+    if (in_group(e, k, level) && covers_group(u, level, part.first)) {
+      replace_group(at, level, part.first, report::kind::removed, false, [this, level](word, gfn) { return f_.empty(level); });
+      return false;
+    }
+    unfold(at, e, level, part.first);
+    remove(at, level, part.first, f_.empty(level));
     return false;
   }
 
@@ -136,37 +151,47 @@ class committer {
     if (k != kind::leaf) return k == kind::table;
     const perm access = u.kind.attr().access;
     if (f_.with_access(e, access, level) == e) return false;
-    if (!whole(part, level)) return split(at, level, part.first);
-    swap(at, level, part.first, [&](word old) { return f_.with_access(old, access, level); });
+    if (!whole(part, level)) return split(at, e, level, part.first);
+    // A group that changes as a whole may be mixed until the flush, as a range of single pages may.
+    if (!covers_group(u, level, part.first)) unfold(at, e, level, part.first);
+    make_room();
+    w_.swap(at, level, part.first, path_[level].hidden, [&](word old) { return f_.with_access(old, access, level); });
     return false;
   }
 
   bool harvest_leaf(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
     if (k != kind::leaf) return k == kind::table;
-    const bool a = includes(u.kind.what(), harvest::accessed) && f_.accessed(e);
-    const bool d = includes(u.kind.what(), harvest::dirty) && f_.dirty(e);
+    const word all = t_.shared_status(at, e, level, part.first);
+    const bool a = includes(u.kind.what(), harvest::accessed) && f_.accessed(all);
+    const bool d = includes(u.kind.what(), harvest::dirty) && f_.dirty(all);
     if (!a && !d) return false;
-    if (!whole(part, level)) return split(at, level, part.first);
-    make_room();
+    if (!whole(part, level)) return split(at, e, level, part.first);
     const bool wp = d && includes(u.kind.what(), harvest::write_protect);
-    word old = swap(at, level, part.first, [&](word was) {
+    const auto harvested = [&, a, d, wp](word was, gfn) {
       const word kept = f_.without_status(was, a, d);
       if (!wp) return kept;
       const unsigned access = static_cast<unsigned>(f_.attributes_of(kept, level).access);
       return f_.with_access(kept, static_cast<perm>(access & ~static_cast<unsigned>(perm::w)), level);
-    });
-    old = f_.without_status(old, !a, !d);  // what stays set was not harvested
-    tell(old, level, s_.slot_first(part.first, level), report::kind::harvested);
+    };
+    if (in_group(e, k, level) && covers_group(u, level, part.first)) {
+      replace_group(at, level, part.first, report::kind::harvested, false, harvested, !a, !d);
+      return false;
+    }
+    unfold(at, e, level, part.first);
+    make_room();
+    const word old = w_.swap(at, level, part.first, path_[level].hidden, [&](word was) { return harvested(was, part.first); });
+    // What stays set was not harvested.
+    tell(f_.without_status(old, !a, !d), level, s_.slot_first(part.first, level), report::kind::harvested);
     return false;
   }
 
   /// Puts `now` where a leaf or a table was, and remembers what was there.
-  void remove(slot at, unsigned level, gfn g, word now) {
+  void remove(slot at, unsigned level, gfn g, word now, bool park = false) {
     make_room();
-    const word old = swap(at, level, g, [now](word) { return now; });
+    const word old = w_.swap(at, level, g, path_[level].hidden, [now](word) { return now; }, park);
     if (f_.kind(old, level) == kind::leaf) {
       tell(old, level, g, report::kind::removed);
-    } else {
+    } else if (f_.kind(old, level) == kind::table) {
       c_.cpu.removed.add({f_.table(old, level), g, level - 1});
     }
   }
@@ -178,29 +203,114 @@ class committer {
     path_[level + 1].emptied = true;
   }
 
-  bool link_table(slot at, unsigned level) {
+  bool link_table(slot at, unsigned level, gfn g) {
+    make_room();
     const table_address table = take(level - 1);
     t_.clear(table, level - 1);
-    const word now = f_.make_table(table, level);
-    word put = now;
-    if constexpr (F::breaks) {
-      if (must_park(f_.empty(level), level)) put = F::park(now);
-    }
-    at.store(put);  // nothing cached an empty entry, and hardware leaves it alone
-    any_parked_ |= put != now;
-    ++c_.count.entries_written;
+    w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word) { return f_.make_table(table, level); });
     return true;
   }
 
-  bool split(slot at, unsigned level, gfn g) {
+  bool split(slot at, word e, unsigned level, gfn g) {
+    unfold(at, e, level, g);
+    make_room();
     const table_address table = take(level - 1);
     ++c_.count.splits;
-    swap(at, level, s_.slot_first(g, level), [&](word old) {
+    w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word old) {
       const slot first = t_.at(table);
       for (std::uint32_t i = 0; i < s_.entries(level - 1); ++i) first[i].store(f_.leaf_piece(old, level, i));
       return f_.make_table(table, level);
     });
     return true;
+  }
+
+  // Groups of leaves: see arch::grouping_format. All inert in formats without.
+
+  bool in_group([[maybe_unused]] word e, [[maybe_unused]] kind k, [[maybe_unused]] unsigned level) const {
+    if constexpr (arch::grouping_format<F>) return k == kind::leaf && s_.group_bits[level] > 0 && F::grouped(e);
+    return false;
+  }
+  bool covers_group(const update& u, unsigned level, gfn g) const {
+    const gfn_range group = t_.group_of(g, level);
+    return u.range.first <= group.first && group.end() <= u.range.end();
+  }
+  bool wants_group(const update& u, unsigned level, gfn g, hfn out) const {
+    if (s_.group_bits[level] == 0 || u.kind.keep_present() || !covers_group(u, level, g)) return false;
+    const std::uint64_t mask = t_.group_of(g, level).pages - 1;
+    return ((g.value ^ out.value) & mask) == 0;
+  }
+  slot first_of_group(slot at, unsigned level, gfn g) const {
+    return slot(at.address() - (s_.index(g, level) & ((std::uint32_t{1} << s_.group_bits[level]) - 1)));
+  }
+
+  /// Maps the whole group that `g` lies in. Its entries become valid together: all are parked if one has to be.
+  bool map_group(const update& u, [[maybe_unused]] slot at, word e, kind k, unsigned level, gfn g, hfn out) {
+    if constexpr (arch::grouping_format<F>) {
+      if (k == kind::leaf && F::grouped(e) && t_.maps(e, level, g, out, u.kind.attr())) return false;
+      const gfn_range group = t_.group_of(g, level);
+      const slot first = first_of_group(at, level, g);
+      bool park = false;
+      for (std::uint32_t i = 0; i < 1u << s_.group_bits[level]; ++i) {
+        const word old = w_.logical(first[i]);
+        park = park || f_.kind(old, level) != kind::empty || w_.must_park(old, level);
+      }
+      const auto leaf = [&](gfn page) {
+        const hfn to = u.out + (page - u.range.first);
+        return F::with_group(f_.make_leaf(to, u.kind.attr(), level), true);
+      };
+      if (in_group(e, k, level)) {
+        replace_group(at, level, g, report::kind::removed, true, [&](word, gfn page) { return leaf(page); });
+        return false;
+      }
+      gfn page = group.first;
+      for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
+        remove(first[i], level, page, leaf(page), park);
+      }
+    }
+    return false;
+  }
+
+  /// Changes all leaves of the group around `g` and reports them as one, with A and D of any of them.
+  template <class Make>
+  void replace_group([[maybe_unused]] slot at, [[maybe_unused]] unsigned level, [[maybe_unused]] gfn g,
+                     [[maybe_unused]] report::kind what, [[maybe_unused]] bool park, [[maybe_unused]] Make make,
+                     [[maybe_unused]] bool hide_a = false, [[maybe_unused]] bool hide_d = false) {
+    if constexpr (arch::grouping_format<F>) {
+      make_room();
+      const gfn_range group = t_.group_of(g, level);
+      const slot first = first_of_group(at, level, g);
+      word all = 0;
+      gfn page = group.first;
+      for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
+        const word old = w_.swap(first[i], level, page, path_[level].hidden, [&](word was) { return make(was, page); }, park);
+        all = i == 0 ? old : f_.with_status_of(all, old);
+      }
+      if (!c_.where.options.reports.receive) return;
+      report r = t_.report_of(f_.without_status(all, hide_a, hide_d), level, group.first, what);
+      r.range = group;
+      c_.cpu.reports.add(r);
+    }
+  }
+
+  /// Takes the group of leaf `e` apart, if it is in one, before one of its leaves changes alone. Every piece gets A
+  /// and D of the whole.
+  void unfold([[maybe_unused]] slot at, [[maybe_unused]] word e, [[maybe_unused]] unsigned level, [[maybe_unused]] gfn g) {
+    if constexpr (arch::grouping_format<F>) {
+      if (!in_group(e, f_.kind(e, level), level)) return;
+      const gfn_range group = t_.group_of(g, level);
+      const slot first = first_of_group(at, level, g);
+      word all = 0;
+      for (const bool spread : {false, true}) {
+        gfn page = group.first;
+        for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
+          const word old = w_.swap(first[i], level, page, path_[level].hidden, [&](word was) {
+            return spread ? f_.with_status_of(was, all) : F::with_group(was, false);
+          });
+          all = i == 0 && !spread ? old : f_.with_status_of(all, old);
+        }
+      }
+      c_.cpu.unfolded.add(group);
+    }
   }
 
   table_address take(unsigned level) {
@@ -212,89 +322,27 @@ class committer {
     return table;
   }
 
-  /// Changes one entry the way its transition demands, against hardware that sets A and D meanwhile.
-  /// @param g     first page of the slot
-  /// @param make  gives the new word for the old one; may be called again with what hardware made of the old one
-  /// @return the word that was replaced
-  template <class Make>
-  word swap(slot at, unsigned level, gfn g, Make make) {
-    word raw = at.load();
-    for (;;) {
-      const word old = logical(raw);
-      const bool broken = old != raw;  // in this commit already: hardware sees nothing here
-      const word now = make(old);
-      const auto t = broken ? arch::transition::store : f_.classify(old, now, level);
-      word put = now;
-      if constexpr (F::breaks) {
-        const bool old_may_be_cached = t == arch::transition::break_before_make || broken || must_park(old, level);
-        if (old_may_be_cached && now != f_.empty(level)) put = F::park(now);
-      }
-      if (f_.status_bits() && f_.kind(raw, level) != kind::empty) {
-        if (!at.replace(raw, put)) continue;
-      } else {
-        at.store(put);
-      }
-      ++c_.count.entries_written;
-      if (t != arch::transition::store) {
-        ++c_.count.flush_requested;
-        c_.cpu.stale.add({g, s_.slot_pages(level)}, f_.kind(old, level) == kind::table);
-      }
-      any_parked_ |= put != now;
-      return old;
-    }
-  }
-
-  /// An empty entry may be one that this commit emptied: what was there is cached until the flush.
-  bool must_park(word old, unsigned level) const {
-    return f_.kind(old, level) == kind::empty && !c_.cpu.stale.empty();
-  }
-
-  word logical(word e) const {
-    if constexpr (F::breaks) {
-      if (F::parked(e)) return F::unpark(e);
-    }
-    return e;
-  }
-
   void tell(word old, unsigned level, gfn first, report::kind what) {
     if (c_.where.options.reports.receive) c_.cpu.reports.add(t_.report_of(old, level, first, what));
   }
 
-  /// Flushes early if there is no room to remember one more removal.
-  void make_room() {
-    if (!c_.cpu.reports.full() && !c_.cpu.removed.full()) return;
-    flush(flush_reason::overflow);
+  /// Flushes early if there is no room to remember one more removal or change.
+  void make_room() { make_room(1); }
+  void make_room(std::size_t entries) {
+    if (!c_.cpu.reports.full() && !c_.cpu.removed.full() && w_.has_room(entries)) return;
+    w_.flush(flush_reason::overflow);
+    if constexpr (entry_writer<F>::instructed) {
+      for (step& s : path_) s.hidden = false;  // the new words are in place
+    }
     settle();
   }
 
-  void flush() { flush(c_.reason); }
-  void flush(flush_reason reason) {
-    gather& stale = c_.cpu.stale;
-    if (stale.empty()) return;
-    if (c_.where.ever_ran()) {
-      sort_ranges(stale.ranges());
-      const std::size_t n = coalesce(stale.ranges(), 0);
-      plan_flush(f_, c_.where.root_register, {stale.ranges().first(n), stale.whole(), stale.tables_removed()},
-                 c_.cpu.commands);
-      const flush_plan plan{c_.where.id, c_.where.root_register, c_.cpu.commands.all(), stale.whole(), reason};
-      c_.host.flush(c_.host.context, c_.cpu.index, plan);
-      ++c_.count.flush_plans[static_cast<unsigned>(reason)];
-      c_.count.flush_full += stale.whole();
-    } else {
-      ++c_.count.flush_elided;
-    }
-    stale.clear();
-  }
-
-  /// Makes parked words valid: their old translations are gone everywhere.
-  void make(const update_list& updates) {
-    for (std::uint32_t i = 0; any_parked_ && i < updates.count; ++i) {
-      t_.each_slot(c_.where.root, s_.top(), updates[i].range, [&](slot at, word e, unsigned /*level*/) {
-        if (!F::parked(e)) return e;
-        at.store(F::unpark(e));
-        ++c_.count.entries_written;
-        return F::unpark(e);
-      });
+  /// Flushes early rather than in the middle of a table, so that one instruction can take all of its entries.
+  void keep_runs_whole(unsigned level, gfn g, gfn end) {
+    if constexpr (entry_writer<F>::instructed) {
+      const gfn stop = s_.table_first(g, level) + s_.table_pages(level);
+      const std::uint64_t entries = ((stop < end ? stop : end) - g) >> s_.shift[level];
+      if (!path_[level].hidden && entries <= entry_changes::capacity / 2) make_room(entries);
     }
   }
 
@@ -312,9 +360,10 @@ class committer {
   void free_tree(const removed_table& r, report_stream& out) {
     const slot first = t_.at(r.table);
     for (std::uint32_t i = 0; i < s_.entries(r.level); ++i) {
-      const word e = logical(first[i].load());
       const gfn g = r.first + (std::uint64_t{i} << s_.shift[r.level]);
+      word e = w_.logical(first[i]);
       const kind k = f_.kind(e, r.level);
+      if (k == kind::leaf) e = t_.shared_status(first[i], e, r.level, g);
       if (k == kind::leaf) out.add(t_.report_of(e, r.level, g, report::kind::removed));
       if (k == kind::table) free_tree({f_.table(e, r.level), g, r.level - 1}, out);
     }
@@ -327,8 +376,8 @@ class committer {
   const F& f_;
   const geometry& s_;
   const tables<F> t_;
+  entry_writer<F> w_;
   unsigned lowest_;
-  bool any_parked_ = false;
   step path_[arch::level_limit] = {};
 };
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "runtime/changes.h"
 #include "runtime/flush.h"
 #include "runtime/platform.h"
 #include "runtime/spin_lock.h"
@@ -43,6 +44,8 @@ struct alignas(64) cpu_context {
   gather stale;
   report_queue reports;
   removed_tables removed;
+  entry_changes changes;   // formats whose entries change by instruction
+  unfolded_groups unfolded;  // formats with groups of leaves
   arch::command_list commands;
 };
 

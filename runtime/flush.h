@@ -17,10 +17,14 @@ class gather {
   bool empty() const { return size_ == 0 && !whole_; }
   bool whole() const { return whole_; }
   bool tables_removed() const { return tables_removed_; }
+  /// Bit l: leaves of level l are among them.
+  std::uint8_t levels() const { return levels_; }
   std::span<gfn_range> ranges() { return {ranges_, size_}; }
 
-  void add(gfn_range r, bool table_removed) {
+  /// What one entry of `level` stood for.
+  void add(gfn_range r, unsigned level, bool table_removed) {
     tables_removed_ |= table_removed;
+    levels_ = static_cast<std::uint8_t>(levels_ | 1u << level);
     if (size_ > 0 && ranges_[size_ - 1].end() == r.first) {
       ranges_[size_ - 1].pages += r.pages;
     } else if (size_ < capacity) {
@@ -33,12 +37,38 @@ class gather {
   void clear() {
     size_ = 0;
     whole_ = tables_removed_ = false;
+    levels_ = 0;
   }
 
  private:
   std::size_t size_ = 0;
   bool whole_ = false;
   bool tables_removed_ = false;
+  std::uint8_t levels_ = 0;
+  gfn_range ranges_[capacity];
+};
+
+/// Groups of leaves that a commit took apart, some of whose entries no update of it covers. One cpu uses it, inside
+/// one commit.
+class unfolded_groups {
+ public:
+  static constexpr std::size_t capacity = 64;
+
+  void add(gfn_range r) {
+    if (size_ == capacity) {  // what lies between is looked at in vain
+      gfn_range& last = ranges_[size_ - 1];
+      const gfn first = r.first < last.first ? r.first : last.first;
+      const gfn end = r.end() > last.end() ? r.end() : last.end();
+      last = {first, end - first};
+    } else {
+      ranges_[size_++] = r;
+    }
+  }
+  std::span<const gfn_range> all() const { return {ranges_, size_}; }
+  void clear() { size_ = 0; }
+
+ private:
+  std::size_t size_ = 0;
   gfn_range ranges_[capacity];
 };
 

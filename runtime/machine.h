@@ -37,7 +37,7 @@ class machine {
  public:
   static constexpr unsigned max_cpus = 1u << state_handle::cpu_bits;
   static constexpr unsigned max_spaces = 256;
-  static constexpr unsigned max_table_sizes = 4;
+  static constexpr unsigned max_table_sizes = 16;
 
   machine() = default;
   machine(const machine&) = delete;
@@ -142,6 +142,7 @@ class machine {
   bool queues(const section& s) const { return s.lazy() && !in_interrupt(s.cpu); }
 
   void close_tables(section& s, std::uint64_t saved);
+  void let_writes_out(section& s);
   void commit(section& s, const update_list& updates, table_need& claims, flush_reason reason);
   void commit_queue(section& s, flush_reason reason);
   status submit(lazy_state* l, const update& u);

@@ -49,6 +49,9 @@ struct platform {
   /// The flush sink: when it returns, no CPU can use a translation that the plan covers. `cpu` is the one that
   /// commits. Table writes made before are visible to every CPU before it invalidates.
   void (*flush)(void* context, unsigned cpu, const flush_plan& plan) = nullptr;
+  /// In formats whose valid entries change by instruction (s390: IPTE, IDTE, CRDTE): true if the sink executes the
+  /// commands on the tables themselves. If not, the runtime stores what they would, before it calls the sink.
+  bool sink_writes_entries = false;
 
   /// Null, or makes table memory writable on `cpu` and returns what close_tables() is to put back, for example
   /// the protection-key register. Called on the outermost enter, on the resume that restores a section, and around
@@ -56,7 +59,8 @@ struct platform {
   std::uint64_t (*open_tables)(void* context, unsigned cpu) = nullptr;
   /// Null, or puts `saved` back. Called before `barrier`.
   void (*close_tables)(void* context, unsigned cpu, std::uint64_t saved) = nullptr;
-  /// Null, or the barriers that table writes of `cpu` still need; called once after the writes of a section.
+  /// Null, or the barriers that table writes of `cpu` still need, so that every CPU's walks see them; called after the
+  /// writes of a section, and before flush(), pause() and the leave() of a nested section return.
   void (*barrier)(void* context, unsigned cpu) = nullptr;
   /// Null, or what to do while spinning on another cpu.
   void (*relax)(void* context) = nullptr;

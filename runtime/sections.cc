@@ -52,7 +52,9 @@ status machine::leave(lazy_state* l) {
   if (s->paused > 0 || in_interrupt(s->cpu)) return status::ok;
   if (l != s->inside) return status::no_section;
   commit_queue(*s, flush_reason::leave);
-  if (--s->depth == 0) {
+  if (--s->depth > 0) {
+    let_writes_out(*s);
+  } else {
     close_tables(*s, s->saved);
     s->inside = nullptr;
     s->hint = {};
@@ -63,7 +65,10 @@ status machine::leave(lazy_state* l) {
 status machine::flush(lazy_state* l) {
   section* s = find(l);
   if (!s) return status::bad_state;
-  if (queues(*s)) commit_queue(*s, flush_reason::flush);
+  if (queues(*s)) {
+    commit_queue(*s, flush_reason::flush);
+    let_writes_out(*s);
+  }
   return status::ok;
 }
 
@@ -103,6 +108,10 @@ bool machine::active(lazy_state* l) const {
 // the write to the key register.
 void machine::close_tables(section& s, std::uint64_t saved) {
   if (host_.close_tables) host_.close_tables(host_.context, s.cpu, saved);
+  let_writes_out(s);
+}
+
+void machine::let_writes_out(section& s) {
   if (s.wrote && host_.barrier) host_.barrier(host_.context, s.cpu);
   s.wrote = false;
 }

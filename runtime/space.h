@@ -43,14 +43,24 @@ struct space {
   /// The most bytes that tables of the space ever took.
   std::uint64_t peak_table_bytes() const { return peak_bytes_.load(std::memory_order_relaxed); }  // relaxed: likewise
 
-  /// To be called before a CPU walks the tables of this space, on every VM entry; until the first call changes
-  /// need no flush. Cost: one load, after the first call.
-  void note_run() {
-    if (ran_.load(std::memory_order_relaxed)) return;  // relaxed: the mark never goes away
-    // acq_rel: follows the query of a commit, and then this cpu sees its stores, or comes before it.
-    ran_.fetch_or(1, std::memory_order_acq_rel);
+  /// Who has run the space: none, cpu c alone (c + 1), or several.
+  using runners = std::uint32_t;
+  static constexpr runners nobody = 0, several = ~runners{0};
+
+  /// To be called before `cpu` walks the tables of this space, on every VM entry; until the first call changes need
+  /// no flush, and while it is always the same cpu, a flush by that cpu need not reach others.
+  /// Cost: one load, after the first call.
+  void note_run(unsigned cpu) {
+    runners seen = ran_.load(std::memory_order_relaxed);  // relaxed: a mark only ever grows
+    while (seen != cpu + 1 && seen != several) {
+      // acq_rel: follows the query of a commit, and then this cpu sees its stores, or comes before it.
+      if (ran_.compare_exchange_weak(seen, seen == nobody ? cpu + 1 : several, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed)) {
+        return;
+      }
+    }
   }
-  bool ever_ran() { return ran_.fetch_or(0, std::memory_order_acq_rel); }  // acq_rel: see note_run()
+  runners ran() { return ran_.fetch_or(0, std::memory_order_acq_rel); }  // acq_rel: see note_run()
 
   /// Under `lock`.
   void count_tables(int change, std::uint64_t bytes) {
@@ -71,7 +81,7 @@ struct space {
   }
 
  private:
-  std::atomic<std::uint32_t> ran_{0};
+  std::atomic<runners> ran_{nobody};
   std::atomic<std::uint64_t> tables_{0};
   std::atomic<std::uint64_t> peak_bytes_{0};
   alignas(8) unsigned char format_[64] = {};

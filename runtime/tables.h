@@ -47,15 +47,8 @@ class tables {
   void clear(table_address t, unsigned level) const {
     const slot first = at(t);
     // The table's full size, beyond the entries in use at a root that the input size cuts short.
-    const std::uint32_t entries = std::uint32_t{1} << F::index_bits(level);
+    const auto entries = static_cast<std::uint32_t>(s_.table_bytes[level] / sizeof(word));
     for (std::uint32_t i = 0; i < entries; ++i) first[i].store(f_.empty(level));
-  }
-
-  bool all_empty(slot table, unsigned level) const {
-    for (std::uint32_t i = 0; i < s_.entries(level); ++i) {
-      if (table[i].load() != f_.empty(level)) return false;
-    }
-    return true;
   }
 
   /// True if update `u` can put one leaf into the slot of `level` that `part` lies in.
@@ -79,13 +72,31 @@ class tables {
     return {{first, s_.slot_pages(level)}, f_.output(e, level), f_.attributes_of(e, level), what, f_.accessed(e), f_.dirty(e)};
   }
 
+  /// First page and pages of the group that the leaf of `g` would belong to.
+  gfn_range group_of(gfn g, unsigned level) const {
+    const unsigned shift = s_.shift[level] + s_.group_bits[level];
+    return {{g.value >> shift << shift}, std::uint64_t{1} << shift};
+  }
+
+  /// Leaf `e` of slot `at` with A and D of all its group, where hardware may have put them.
+  word shared_status([[maybe_unused]] slot at, word e, [[maybe_unused]] unsigned level, [[maybe_unused]] gfn g) const {
+    if constexpr (arch::grouping_format<F>) {
+      if (s_.group_bits[level] == 0 || !F::grouped(e) || f_.status_bits() == 0) return e;
+      const std::uint32_t mask = (std::uint32_t{1} << s_.group_bits[level]) - 1;
+      const slot first(at.address() - (s_.index(g, level) & mask));
+      for (std::uint32_t i = 0; i <= mask; ++i) e = f_.with_status_of(e, first[i].load());
+    }
+    return e;
+  }
+
   piece find(gfn g) const {
-    const auto end = arch::walk(f_, s_, [this](table_address t) { return words(t); }, root_, g);
+    auto end = arch::walk(f_, s_, [this](table_address t) { return words(t); }, root_, g);
     piece p;
     p.what.level = end.level;
     p.what.range = {s_.slot_first(g, end.level), s_.slot_pages(end.level)};
     if (f_.kind(end.entry, end.level) == kind::leaf) {
       p.present = true;
+      end.entry = shared_status(end.at, end.entry, end.level, g);
       p.what.out = f_.output(end.entry, end.level);
       p.what.attr = f_.attributes_of(end.entry, end.level);
       p.what.accessed = f_.accessed(end.entry);

@@ -40,7 +40,7 @@ int main() {
   check(machine.start(host, {}));
   runtime::space* guest = nullptr;
   check(machine.create_space(0, arch::ept{}, {.max_leaf_level = 0, .reports = {}}, guest));  // 4 KiB leaves
-  guest->note_run();  // to be called before each VM entry: from now on, flushes are needed
+  guest->note_run(0);  // to be called before each VM entry: from now on, flushes are needed
 
   runtime::lazy_state* section = machine.enter(0, *guest);
   check(machine.map(section, {arch::gfn{0}, 512}, arch::hfn{0x80000}, {arch::perm::rwx}));

@@ -73,7 +73,7 @@ TEST_CASE_TEMPLATE("rule 15: a space that no cpu ever ran is not flushed, and is
   CHECK(flushes(g) == 0);
   CHECK(m.counts(0, g.s()).flush_elided == 2);
   CHECK(g.reports.size() == 2);
-  g.s().note_run();
+  g.s().note_run(0);
   REQUIRE(m.unmap(g.state(), {gfn{0x12}, 1}) == status::ok);
   CHECK(flushes(g) == 1);
   CHECK(m.counts(0, g.s()).flush_elided == 2);
@@ -93,7 +93,7 @@ TEST_CASE_TEMPLATE("rule 15: destroying a space flushes it as a whole, once, bef
   g.on_flush = [&](const runtime::flush_plan& plan) {
     CHECK(plan.whole);
     CHECK(plan.reason == flush_reason::destroy);
-    CHECK(plan.commands.size() == 1);
+    CHECK(!plan.commands.empty());
     CHECK(m.tables_in_use() == before);
     CHECK(g.reports.empty());
   };
@@ -115,7 +115,7 @@ TEST_CASE_TEMPLATE("rule 15: destroying a space that no cpu ever ran flushes not
   CHECK(g.reports.size() == 1);
 }
 
-TEST_CASE_TEMPLATE("rule 15: more access flushes nothing, less access flushes, for every pair", F,
+TEST_CASE_TEMPLATE("rule 15: more access flushes nothing where it may, less access flushes, for every pair", F,
                    QUIRE_FORMATS) {
   guest<F> g;
   machine& m = g.m();
@@ -127,7 +127,9 @@ TEST_CASE_TEMPLATE("rule 15: more access flushes nothing, less access flushes, f
       CAPTURE(b);
       const auto from = static_cast<perm>(a);
       const auto to = static_cast<perm>(b);
-      const std::size_t wanted = includes(to, from) ? 0 : 1;
+      // Where valid entries change by instruction only, that instruction flushes.
+      const bool free = arch::instructed_format<F> ? to == from : includes(to, from);
+      const std::size_t wanted = free ? 0 : 1;
       REQUIRE(m.unmap(g.state(), {gfn{0x20}, 1}) == status::ok);
       REQUIRE(m.map(g.state(), {gfn{0x20}, 1}, hfn{0x901}, {from}, 0) == status::ok);
       g.flushes.clear();

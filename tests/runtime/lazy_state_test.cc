@@ -258,7 +258,7 @@ TEST_CASE_TEMPLATE("rule 12: sections on several spaces are open at once and are
   machine& m = g.m();
   runtime::space* other = nullptr;
   REQUIRE(m.create_space(0, F{}, {}, other) == status::ok);
-  other->note_run();
+  other->note_run(0);
   for (lazy_state* l : {g.state(), m.state(0, *other)}) {
     REQUIRE(m.map(l, {gfn{0x90}, 2}, hfn{0x900}, rw, 0) == status::ok);
   }

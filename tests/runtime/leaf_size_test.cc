@@ -122,10 +122,10 @@ TEST_CASE_TEMPLATE("the largest leaf is used where it fits, and splits down to o
 
 TEST_CASE_TEMPLATE("splitting a large leaf keeps what its other pages were, A and D included", F,
                    QUIRE_FORMATS) {
-  const attributes device{perm::rw, 1};
   for (int how = 0; how < 4; ++how) {
     CAPTURE(how);
     guest<F> g;
+    const attributes device{perm::rw, g.second_type()};
     machine& m = g.m();
     const bool tracked = g.s().backend->tracks_status(g.s());
     const std::uint64_t n = g.s().shape.slot_pages(1);
@@ -159,7 +159,7 @@ TEST_CASE_TEMPLATE("splitting a large leaf keeps what its other pages were, A an
     }
     const auto inside = g.in_tables(part.first);
     CHECK(inside.has_value() == (how != 0));
-    if (how == 1) CHECK(inside->attr == attributes{perm::r, 1});
+    if (how == 1) CHECK(inside->attr == attributes{perm::r, device.type});
     if (how == 2) CHECK(inside->out == hfn{3});
     if (how == 3) CHECK(!inside->dirty);
     REQUIRE(g.reports.size() == (how == 1 || !split ? 0 : 1));

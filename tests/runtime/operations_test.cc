@@ -36,7 +36,7 @@ TEST_CASE_TEMPLATE("map replaces what is there and reports it", F, QUIRE_FORMATS
   for (const bool lazy : {false, true}) {
     CAPTURE(lazy);
     guest<F> g;
-    const attributes device{perm::r, 1};
+    const attributes device{perm::r, g.second_type()};
     REQUIRE(g.m().map(g.state(), {gfn{0x10}, 4}, hfn{0x901}, device, 0) == status::ok);
     at_once_or_lazily(g, lazy, [&](lazy_state* l) { return g.m().map(l, {gfn{0x11}, 2}, hfn{0xa00}, rw); });
     CHECK(g.in_tables(gfn{0x10})->out == hfn{0x901});
@@ -98,10 +98,10 @@ TEST_CASE_TEMPLATE("protect changes the access of mapped pages alone; frame, typ
     CAPTURE(lazy);
     guest<F> g;
     const std::uint16_t option = g.s().shape.option_set & 1;
-    REQUIRE(g.m().map(g.state(), {gfn{0x20}, 2}, hfn{0x901}, {perm::rw, 1, option}, 0) == status::ok);
+    REQUIRE(g.m().map(g.state(), {gfn{0x20}, 2}, hfn{0x901}, {perm::rw, g.second_type(), option}, 0) == status::ok);
     REQUIRE(g.m().map(g.state(), {gfn{0x24}, 1}, hfn{0xa00}, rw, 0) == status::ok);
     at_once_or_lazily(g, lazy, [&](lazy_state* l) { return g.m().protect(l, {gfn{0x1e}, 6}, perm::rx); });
-    CHECK(g.in_tables(gfn{0x20})->attr == attributes{perm::rx, 1, option});
+    CHECK(g.in_tables(gfn{0x20})->attr == attributes{perm::rx, g.second_type(), option});
     CHECK(g.in_tables(gfn{0x21})->out == hfn{0x902});
     CHECK(!g.in_tables(gfn{0x1f}));
     CHECK(!g.in_tables(gfn{0x22}));

@@ -17,6 +17,11 @@ using runtime::report_queue;
 
 constexpr attributes rw{perm::rw};
 
+/// Reported removals that one commit can remember. Changes that an instruction has to make are held back too.
+template <class F>
+constexpr std::uint64_t removals =
+    arch::instructed_format<F> ? runtime::entry_changes::capacity : report_queue::capacity;
+
 std::uint64_t planned(guest_base& g, flush_reason r) {
   return g.m().counts(0, g.s()).flush_plans[static_cast<unsigned>(r)];
 }
@@ -46,7 +51,8 @@ TEST_CASE_TEMPLATE(
       REQUIRE(m.unmap(l, {gfn{i < 256 ? 2 * i : 2 * (i - 256) + 1}, 1}) == status::ok);
     }
     REQUIRE(m.leave(l) == status::ok);
-    const bool over = ranges > gather::capacity;
+    // Where valid entries change by instruction, each is named, so a full flush would not do.
+    const bool over = ranges > gather::capacity && !arch::instructed_format<F>;
     REQUIRE(g.flushes.size() == 1);
     CHECK(g.flushes[0].whole == over);
     CHECK(g.flushes[0].reason == flush_reason::leave);
@@ -99,7 +105,8 @@ TEST_CASE_TEMPLATE("more reports than fit the queue make a flush in between and 
   REQUIRE(m.map(l, {gfn{0}, pages}, hfn{3}, rw, 0) == status::ok);
   REQUIRE(m.leave(l) == status::ok);
 
-  const std::uint64_t overflows = (passes * pages - 1) / report_queue::capacity;
+  constexpr std::uint64_t room = removals<F>;
+  const std::uint64_t overflows = (passes * pages - 1) / room;
   REQUIRE(overflows > 0);
   CHECK(planned(g, flush_reason::overflow) == overflows);
   CHECK(g.flushes.size() == overflows + 1);
@@ -114,7 +121,7 @@ TEST_CASE_TEMPLATE("more reports than fit the queue make a flush in between and 
     CHECK(r.what == (last ? report::kind::removed : report::kind::harvested));
     CHECK(r.accessed == (tracked && i / pages == 0));
     CHECK(r.dirty == (tracked && i / pages == 1));
-    CHECK(flushes_before[i] == i / report_queue::capacity + 1);
+    CHECK(flushes_before[i] == i / room + 1);
   }
   for (std::uint64_t i = 0; i < pages; ++i) CHECK(g.in_tables(gfn{i})->out == hfn{3 + i});
 }
@@ -125,7 +132,7 @@ TEST_CASE_TEMPLATE("exactly as many reports as fit the queue need no flush in be
     guest<F> g({.table_bytes = std::size_t{8} << 20});
     const bool small = g.s().shape.input_pages < 2048;
     if (small && !g.s().backend->tracks_status(g.s())) continue;
-    const std::uint64_t pages = small ? 512 : report_queue::capacity + extra;
+    const std::uint64_t pages = small ? 512 : removals<F> + extra;
     scatter(g, pages, 0x10000);
     if (small) {
       for (std::uint64_t i = 0; i < pages; ++i) REQUIRE(g.touch(gfn{i}, perm::r));
@@ -146,7 +153,7 @@ TEST_CASE_TEMPLATE("a space without an observer keeps no reports", F, QUIRE_FORM
   lazy_state* l = g.enter();
   for (unsigned i = 0; i < 4; ++i) REQUIRE(g.m().map(l, {gfn{0}, pages}, hfn{3 + i}, rw, 0) == status::ok);
   REQUIRE(g.m().leave(l) == status::ok);
-  CHECK(planned(g, flush_reason::overflow) == 0);
+  CHECK(planned(g, flush_reason::overflow) == (arch::instructed_format<F> ? 4 * pages / removals<F> : 0));
   CHECK(g.in_tables(gfn{5})->out == hfn{11});
 }
 
@@ -174,10 +181,12 @@ TEST_CASE_TEMPLATE("more removed tables than can be remembered make a flush in b
     REQUIRE(m.leave(l) == status::ok);
     const bool over = rounds * tables > removed_tables::capacity;
     CHECK(planned(g, flush_reason::overflow) == (over ? 1 : 0));
-    REQUIRE(in_use.size() == (over ? 2 : 1));
+    // Where entries are broken, no CPU has seen the tables that come after the flush in between.
+    const bool again = over && !F::breaks;
+    REQUIRE(in_use.size() == (again ? 2 : 1));
     CHECK(in_use[0] >= before + removed_tables::capacity - tables);  // none is free before the flush
-    if (over) CHECK(in_use[1] < in_use[0]);
-    CHECK(g.flushes.back().reason == flush_reason::leave);
+    if (again) CHECK(in_use[1] < in_use[0]);
+    CHECK(g.flushes.back().reason == (over && !again ? flush_reason::overflow : flush_reason::leave));
     CHECK(m.tables_in_use() == before - tables);
     CHECK(m.tables_in_use() == g.s().tables());
     CHECK(g.leaves().size() == tables);

@@ -37,13 +37,13 @@ TEST_CASE_TEMPLATE("lookup tells frame, attributes, A, D and leaf of one page", 
   guest<F> g;
   const bool tracked = g.s().backend->tracks_status(g.s());
   const std::uint64_t n = g.s().shape.slot_pages(1);
-  REQUIRE(g.m().map(g.state(), {gfn{n}, n}, hfn{4 * n}, {perm::rw, 1}) == status::ok);
+  REQUIRE(g.m().map(g.state(), {gfn{n}, n}, hfn{4 * n}, {perm::rw, g.second_type()}) == status::ok);
   REQUIRE(g.touch(gfn{n + 1}, perm::w));
   const auto at = g.look(gfn{n + 3});
   REQUIRE(at.has_value());
   CHECK(at->range == gfn_range{gfn{n + 3}, 1});
   CHECK(at->out == hfn{4 * n + 3});
-  CHECK(at->attr == attributes{perm::rw, 1});
+  CHECK(at->attr == attributes{perm::rw, g.second_type()});
   CHECK(at->level == 1);
   CHECK(at->accessed == tracked);
   CHECK(at->dirty == tracked);

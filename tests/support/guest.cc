@@ -7,7 +7,7 @@ namespace quire::tests {
 
 namespace {
 
-constexpr std::size_t largest_table = 4096;
+constexpr std::size_t largest_table = std::size_t{1} << 20;  // 16 tables of 64 KiB
 
 std::span<std::byte> aligned(std::byte* memory, std::size_t bytes) {
   const auto at = reinterpret_cast<std::uintptr_t>(memory);
@@ -95,6 +95,14 @@ std::optional<mapping> guest_base::look(gfn g, unsigned cpu) {
 bool guest_base::touch(gfn g, perm need) {
   const auto t = space_->backend->walk(host_, *space_, {g, need, true, false, {}});
   return t.present && includes(t.access, need);
+}
+
+std::unique_ptr<guest_base> make_guest(const any_format& format, const guest_base::options& o) {
+  const auto make = [&o]<class F>(const F& f) -> std::unique_ptr<guest_base> {
+    auto made = std::make_unique<guest<F>>(f, o);
+    return made->made == status::ok ? std::move(made) : nullptr;
+  };
+  return std::visit(make, format);
 }
 
 }  // namespace quire::tests

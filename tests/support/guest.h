@@ -34,6 +34,14 @@ struct recorded_flush {
   std::uint32_t space = 0;
 };
 
+/// A leaf as it stands in the tables.
+struct raw_leaf {
+  gfn first;
+  unsigned level;
+  std::uint64_t word;
+  friend bool operator==(const raw_leaf&, const raw_leaf&) = default;
+};
+
 /// Not templated on the format, so that recording is compiled once.
 class guest_base {
  public:
@@ -54,6 +62,8 @@ class guest_base {
     return *space_;
   }
   const runtime::platform& host() const { return host_; }
+  /// A memory type other than the default, if the format has one.
+  std::uint8_t second_type() { return s().shape.memory_types > 1; }
   lazy_state* state(unsigned cpu = 0) { return machine_.state(cpu, s()); }
   lazy_state* enter(unsigned cpu = 0, gfn_range hint = {}) { return machine_.enter(cpu, s(), hint); }
 
@@ -61,6 +71,11 @@ class guest_base {
   std::optional<mapping> in_tables(gfn g);
   /// What lookup() says on a cpu; none for a hole. Fails the test on any status but ok.
   std::optional<mapping> look(gfn g, unsigned cpu = 0);
+  virtual ~guest_base() = default;
+  guest_base(const guest_base&) = delete;
+  guest_base& operator=(const guest_base&) = delete;
+  /// All leaves in ascending order, A and D included. With s().tables(), equal for identical tables only.
+  virtual std::vector<raw_leaf> leaves() = 0;
   /// One access as hardware does it, with A and D. False if it faults.
   bool touch(gfn g, perm need);
 
@@ -88,7 +103,7 @@ class guest_base {
   status create(const F& f, const options& o) {
     const runtime::space_options so{o.max_leaf_level, {this, o.observed ? &guest_base::hear : nullptr}};
     const status made = machine_.create_space(0, f, so, space_);
-    if (made == status::ok && o.running) space_->note_run();
+    if (made == status::ok && o.running) space_->note_run(0);
     return made;
   }
 
@@ -102,22 +117,14 @@ class guest_base {
   runtime::space* space_ = nullptr;
 };
 
-/// A leaf as it stands in the tables.
-struct raw_leaf {
-  gfn first;
-  unsigned level;
-  std::uint64_t word;
-  friend bool operator==(const raw_leaf&, const raw_leaf&) = default;
-};
-
 template <class F>
 class guest : public guest_base {
  public:
-  explicit guest(const options& o = {}) : guest_base(o), made(create(F{}, o)) {}
+  explicit guest(const options& o = {}) : guest(F{}, o) {}
+  guest(const F& f, const options& o) : guest_base(o), made(create(f, o)) {}
   const status made;
 
-  /// All leaves in ascending order, A and D included. With s().tables(), equal for identical tables only.
-  std::vector<raw_leaf> leaves() {
+  std::vector<raw_leaf> leaves() override {
     std::vector<raw_leaf> found;
     add_leaves(s().root, s().shape.top(), gfn{0}, found);
     return found;
@@ -145,5 +152,8 @@ class guest : public guest_base {
     }
   }
 };
+
+/// A guest of any format; null if the space cannot be made.
+std::unique_ptr<guest_base> make_guest(const any_format& format, const guest_base::options& o);
 
 }  // namespace quire::tests

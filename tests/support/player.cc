@@ -5,8 +5,8 @@
 
 namespace quire::tests {
 
-player::player(guest_base& g, bool lazy, const flushing& f, gfn_range all)
-    : g_(g), lazy_(lazy), flushing_(f), all_(all), tracked_(g.s().backend->tracks_status(g.s())) {
+player::player(guest_base& g, const any_format& f, bool lazy, gfn_range all)
+    : g_(g), lazy_(lazy), format_(f), all_(all), tracked_(g.s().backend->tracks_status(g.s())) {
   g_.recording = false;
   g_.on_report = [this](const runtime::report& r) { hear(r); };
   g_.on_flush = [this](const runtime::flush_plan& plan) { drop(plan); };
@@ -33,9 +33,9 @@ void player::hear(const runtime::report& r) {
 
 void player::drop(const runtime::flush_plan& plan) {
   for (cached& c : cache_) {
-    if (!c.valid || !flushing_.covers(plan, c.page)) continue;
+    if (!c.valid || !covers(format_, plan, c.page)) continue;
     c.valid = false;
-    const auto now = flushing_.breaks ? g_.in_tables(c.page) : std::nullopt;
+    const auto now = breaks_first(format_) ? g_.in_tables(c.page) : std::nullopt;
     if (now && (now->out != c.is.out || now->attr.type != c.is.attr.type))
       fail("made before it was broken", c.page);
   }
@@ -134,7 +134,16 @@ bool player::touch(gfn g, perm need) {
   if (before && tracked_ && before->dirty != written_.contains(g)) fail("D is not what the guest did", g);
   if (!g_.touch(g, need)) return false;
   const runtime::piece p = g_.s().backend->find(g_.host(), g_.s(), g);
-  if (tracked_ && includes(need, perm::w)) written_.add(p.what.range);
+  if (tracked_ && includes(need, perm::w)) {
+    written_.add(p.what.range);
+    // D of one leaf is D of its group.
+    const unsigned shift = g_.s().shape.group_bits[p.what.level] + g_.s().shape.shift[p.what.level];
+    const gfn first{g.value >> shift << shift};
+    for (gfn i = first; i < first + (std::uint64_t{1} << shift); i = i + p.what.range.pages) {
+      const runtime::piece other = g_.s().backend->find(g_.host(), g_.s(), i);
+      if (other.present && other.what.dirty && other.what.level == p.what.level) written_.add(other.what.range);
+    }
+  }
   cache_[next_cached_++ % cache_.size()] = {g, true, *g_.in_tables(g)};
   return true;
 }

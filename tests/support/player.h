@@ -12,14 +12,8 @@ namespace quire::tests {
 /// or narrowed once nothing is queued any more.
 class player {
  public:
-  /// What the format has to do with flushes.
-  struct flushing {
-    bool breaks;  ///< a page is unmapped everywhere before it is mapped elsewhere
-    /// True if executing the plan drops what a CPU caches of the page.
-    bool (*covers)(const runtime::flush_plan& plan, gfn g);
-  };
   /// @param all  where steps play
-  player(guest_base& g, bool lazy, const flushing& f, gfn_range all);
+  player(guest_base& g, const any_format& f, bool lazy, gfn_range all);
   player(const player&) = delete;
   player& operator=(const player&) = delete;
 
@@ -70,7 +64,7 @@ class player {
 
   guest_base& g_;
   const bool lazy_;
-  const flushing flushing_;
+  const any_format format_;
   const gfn_range all_;
   const bool tracked_;
   lazy_state* inside_ = nullptr;

@@ -27,10 +27,12 @@ std::string describe(const step& s) {
 
 step_maker::step_maker(const arch::geometry& shape, std::uint64_t seed)
     : shape_(shape), top_leaf_(shape.top()), random_(seed) {
-  while (!shape.leaf[top_leaf_]) --top_leaf_;
-  small_ = shape.slot_pages(1) >> shape.shift[0];
-  large_ = shape.slot_pages(2) >> shape.shift[0];
+  small_ = shape.levels > 1 ? shape.slot_pages(1) >> shape.shift[0] : shape.entries(0) / 16;
+  large_ = shape.levels > 2 ? shape.slot_pages(2) >> shape.shift[0] : 4 * small_;
+  for (top_leaf_ = shape.top(); !shape.leaf[top_leaf_];) --top_leaf_;
+  if (top_leaf_ == 0) large_ = std::min(large_, 16 * small_);  // or there would be very many leaves
   window_ = std::min(shape.input_pages >> shape.shift[0] >> 2, large_) * 3;
+  while (!shape.leaf[top_leaf_] || shape.slot_pages(top_leaf_) >> shape.shift[0] > window_) --top_leaf_;
 }
 
 action step_maker::pick() {
@@ -100,8 +102,11 @@ gfn_range step_maker::range() {
 }
 
 perm step_maker::access() {
-  constexpr std::array choice = {perm::rw, perm::rw, perm::r, perm::rwx, perm::rx};
-  return choice[below(choice.size())];
+  constexpr std::array choice = {perm::rw, perm::rw, perm::r, perm::rwx, perm::rx, perm::w, perm::x};
+  for (;;) {
+    const perm p = choice[below(choice.size())];
+    if (shape_.access_set >> static_cast<unsigned>(p) & 1) return p;
+  }
 }
 
 // Output frames lie at few distances from the guest's, so that a translation comes again.
@@ -113,7 +118,7 @@ void step_maker::fill_map(step& s) {
   const std::uint64_t d = distance[below(long_run ? 3 : distance.size())];
   s.run.out = {s.run.range.first.value + (d << shape_.shift[0])};
   s.level = long_run || below(3) ? arch::level_limit - 1 : static_cast<unsigned>(below(2));
-  s.run.attr.type = below(6) == 0;
+  s.run.attr.type = below(6) == 0 && shape_.memory_types > 1;
   if (s.what == action::map_exact) fill_map_exact(s);
 }
 
@@ -172,7 +177,7 @@ step step_maker::make_apart() {
   s.what = choice[below(choice.size())];
   const std::uint64_t first = window_ + below(2 * small_);
   s.run.range = {{first << shape_.shift[0]}, (1 + below(2 * small_)) << shape_.shift[0]};
-  s.run.out = {s.run.range.first.value + (below(2) ? shape_.slot_pages(1) : 0)};
+  s.run.out = {s.run.range.first.value + (below(2) && shape_.levels > 1 ? shape_.slot_pages(1) : 0)};
   s.run.attr.access = access();
   s.level = arch::level_limit - 1;
   s.page = s.run.range.first;

@@ -1,0 +1,98 @@
+// Changes of entries that only an instruction may make: held back until the flush of their commit executes it.
+#pragma once
+
+#include <algorithm>
+
+#include "arch/flush.h"
+#include "runtime/invariant.h"
+
+namespace quire::runtime {
+
+/// A valid entry and what it becomes.
+struct entry_change {
+  std::uint64_t* at = nullptr;
+  arch::gfn first{};  ///< of the slot
+  arch::table_address table;
+  std::uint8_t level = 0;
+  bool replace = false;  ///< by an instruction that puts `to` in place itself
+  std::uint64_t from = 0, to = 0;
+};
+
+/// The changes of one commit, found again by their slot. One cpu uses it, inside one commit.
+class entry_changes {
+ public:
+  static constexpr std::size_t capacity = arch::command_list::capacity;
+
+  bool empty() const { return size_ == 0; }
+  std::size_t left() const { return capacity - size_; }
+  std::span<entry_change> all() { return {changes_, size_}; }
+
+  /// Null if the entry in this slot is not to change. O(1).
+  entry_change* find(const std::uint64_t* at) {
+    if (size_ == 0) return nullptr;
+    for (std::size_t i = home(at);; i = (i + 1) % buckets) {
+      if (bucket_[i] == 0) return nullptr;
+      if (changes_[bucket_[i] - 1].at == at) return &changes_[bucket_[i] - 1];
+    }
+  }
+  /// The slot has no change yet, and there is room.
+  void add(const entry_change& c) {
+    QUIRE_INVARIANT(size_ < capacity, "a commit flushes before it holds back more changes than it can");
+    changes_[size_++] = c;
+    std::size_t i = home(c.at);
+    while (bucket_[i] != 0) i = (i + 1) % buckets;
+    bucket_[i] = static_cast<std::uint16_t>(size_);
+  }
+  void clear() {
+    if (size_ > 0) std::fill_n(bucket_, buckets, std::uint16_t{0});
+    size_ = 0;
+  }
+
+  /// Puts neighbouring entries of a table into one run, also across entries that are invalid anyway: an instruction
+  /// does no harm there. Changes are in the order of their slots afterwards, and cannot be found any more.
+  /// @param most     `most(level)`: entries that one instruction takes
+  /// @param invalid  `invalid(const entry_change&, n)`: true if the entry n slots further in the same table is invalid
+  template <class Most, class Invalid>
+  std::span<const arch::entry_run> runs(Most most, Invalid invalid) {
+    std::sort(changes_, changes_ + size_, [](const entry_change& a, const entry_change& b) { return a.at < b.at; });
+    std::size_t n = 0;
+    const entry_change* last = nullptr;
+    for (const entry_change& c : all()) {
+      if (last && same_table(*last, c) && runs_[n - 1].entries + distance(*last, c) <= most(c.level) &&
+          all_between(*last, c, invalid)) {
+        runs_[n - 1].entries += distance(*last, c);
+      } else {
+        runs_[n++] = {c.table, c.first, 1, c.level, c.replace, c.from, c.to};
+      }
+      last = &c;
+    }
+    return {runs_, n};
+  }
+
+ private:
+  static constexpr std::size_t buckets = 2 * capacity;  // so that searches end
+  static std::size_t home(const std::uint64_t* at) {
+    const std::uint64_t v = (reinterpret_cast<std::uintptr_t>(at) >> 3) * 0x9e3779b97f4a7c15u;
+    return v >> 32 & (buckets - 1);
+  }
+  static std::uint32_t distance(const entry_change& a, const entry_change& b) {
+    return static_cast<std::uint32_t>(b.at - a.at);
+  }
+  static bool same_table(const entry_change& a, const entry_change& b) {
+    return a.table == b.table && a.level == b.level && !a.replace && !b.replace;
+  }
+  template <class Invalid>
+  static bool all_between(const entry_change& a, const entry_change& b, Invalid invalid) {
+    for (std::uint32_t n = 1; n < distance(a, b); ++n) {
+      if (!invalid(a, n)) return false;
+    }
+    return true;
+  }
+
+  std::size_t size_ = 0;
+  std::uint16_t bucket_[buckets] = {};  // index + 1; 0 = free
+  entry_change changes_[capacity];
+  arch::entry_run runs_[capacity];
+};
+
+}  // namespace quire::runtime

@@ -1,0 +1,194 @@
+// Changing entries the way their transitions demand, and flushing what went stale: one commit's way to the tables.
+#pragma once
+
+#include "arch/slot.h"
+#include "runtime/backend.h"
+#include "runtime/coalesce.h"
+#include "runtime/tables.h"
+
+namespace quire::runtime {
+
+/// Lives under the space's lock, for the length of one backend::commit(). The order is break, flush, make:
+///
+///  - `break_before_make`: swap() parks the new word, invalid to hardware; make_parked() makes it valid;
+///  - `..._by_instruction`: swap() holds the change back; flush() has it executed, then stores the new word.
+template <class F>
+class entry_writer {
+ public:
+  using word = typename F::word;
+  using slot = arch::slot<F>;
+  using kind = arch::entry_kind;
+  static constexpr bool instructed = arch::instructed_format<F>;
+
+  entry_writer(const commit_context& c, const tables<F>& t) : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(t) {}
+
+  /// The entry as it will be when the commit is done.
+  word logical(slot at) const {
+    if constexpr (instructed) {
+      const entry_change* held = c_.cpu.changes.find(at.address());
+      return held ? held->to : at.load();
+    } else {
+      return logical(at.load());
+    }
+  }
+
+  /// Changes one entry, against hardware that sets A and D meanwhile.
+  /// @param g     first page of the slot
+  /// @param make  gives the new word for the old one; may be called again with what hardware made of the old one
+  /// @param hidden  hardware cannot reach the table before the flush
+  /// @param park    keep the new word invalid until the flush, whatever was there
+  /// @return the word that was replaced
+  template <class Make>
+  word swap(slot at, unsigned level, gfn g, bool hidden, Make make, bool park = false) {
+    if (hidden) {
+      const word old = logical(at);
+      at.store(make(old));
+      return old;
+    }
+    if constexpr (instructed) return change(at, level, g, make);
+    word raw = at.load();
+    for (;;) {
+      const word old = logical(raw);
+      const bool broken = old != raw;  // in this commit already: hardware sees nothing here
+      const word now = make(old);
+      const auto t = broken ? arch::transition::store : f_.classify(old, now, level);
+      word put = now;
+      if constexpr (F::breaks) {
+        const bool old_may_be_cached = t == arch::transition::break_before_make || broken || must_park(old, level) || park;
+        if (old_may_be_cached && now != f_.empty(level)) put = F::park(now);
+      }
+      if (f_.status_bits() && f_.kind(raw, level) != kind::empty) {
+        if (!at.replace(raw, put)) continue;
+      } else {
+        at.store(put);
+      }
+      ++c_.count.entries_written;
+      if (t != arch::transition::store) note_stale(level, g, old);
+      any_parked_ |= put != now;
+      return old;
+    }
+  }
+
+  /// True if an empty entry has to be parked: it may be one that this commit emptied, and what was there is cached
+  /// until the flush.
+  bool must_park(word old, unsigned level) const {
+    return F::breaks && f_.kind(old, level) == kind::empty && !c_.cpu.stale.empty();
+  }
+
+  /// True if what the entry will be when the commit is done is not what hardware sees now.
+  bool held_back(slot at) const {
+    if constexpr (instructed) return c_.cpu.changes.find(at.address()) != nullptr;
+    if constexpr (F::breaks) return F::parked(at.load());
+    return false;
+  }
+
+  /// True if `entries` more can change without a flush in between.
+  bool has_room(std::size_t entries) const { return !instructed || c_.cpu.changes.left() >= entries; }
+
+  void flush(flush_reason reason) {
+    gather& stale = c_.cpu.stale;
+    if (stale.empty()) return;
+    const space::runners ran = c_.where.ran();
+    if (ran != space::nobody) {
+      sort_ranges(stale.ranges());
+      const std::size_t n = coalesce(stale.ranges(), 0);
+      arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
+                                  ran == c_.cpu.index + 1, {}};
+      if constexpr (instructed) request = by_instruction(request);
+      plan_flush(f_, c_.where.root_register, request, c_.cpu.commands);
+      const flush_plan plan{c_.where.id, c_.where.root_register, c_.cpu.commands.all(), request.whole, reason};
+      c_.host.flush(c_.host.context, c_.cpu.index, plan);
+      ++c_.count.flush_plans[static_cast<unsigned>(reason)];
+      c_.count.flush_full += request.whole;
+    } else {
+      ++c_.count.flush_elided;
+    }
+    if constexpr (instructed) put_changes();
+    stale.clear();
+  }
+
+  /// Makes parked words of `updates` valid: their old translations are gone everywhere.
+  void make_parked(const update_list& updates) {
+    if constexpr (F::breaks) {
+      for (std::uint32_t i = 0; any_parked_ && i < updates.count; ++i) make_parked(updates[i].range);
+      for (const gfn_range r : c_.cpu.unfolded.all()) make_parked(r);
+      c_.cpu.unfolded.clear();
+    }
+  }
+
+ private:
+  void make_parked(gfn_range r) {
+    t_.each_slot(c_.where.root, s_.top(), r, [&](slot at, word e, unsigned /*level*/) {
+      if (!F::parked(e)) return e;
+      at.store(F::unpark(e));
+      ++c_.count.entries_written;
+      return F::unpark(e);
+    });
+  }
+
+  word logical(word e) const {
+    if constexpr (F::breaks) {
+      if (F::parked(e)) return F::unpark(e);
+    }
+    return e;
+  }
+
+  void note_stale(unsigned level, gfn g, word old) {
+    ++c_.count.flush_requested;
+    c_.cpu.stale.add({g, s_.slot_pages(level)}, level, f_.kind(old, level) == kind::table);
+  }
+
+  template <class Make>
+  word change(slot at, unsigned level, gfn g, Make make) {
+    entry_change* held = c_.cpu.changes.find(at.address());
+    const word old = held ? held->to : at.load();
+    const word now = make(old);
+    const auto t = f_.classify(held ? held->from : old, now, level);
+    const bool replace = t == arch::transition::replace_by_instruction;
+    if (held) {
+      held->to = now;
+      held->replace = replace;
+    } else if (t == arch::transition::store) {
+      at.store(now);
+      ++c_.count.entries_written;
+    } else {
+      const std::uint64_t physical = reinterpret_cast<std::uintptr_t>(at.address()) - c_.host.table_offset;
+      const arch::table_address table{physical & ~std::uint64_t{s_.table_bytes[level] - 1}};
+      c_.cpu.changes.add({at.address(), g, table, static_cast<std::uint8_t>(level), replace, old, now});
+      note_stale(level, g, old);
+    }
+    return old;
+  }
+
+  /// The request with the entries that are to change in place of "the whole space" for lack of room.
+  arch::flush_request by_instruction(arch::flush_request request) {
+    entry_changes& changes = c_.cpu.changes;
+    const auto most = [this](unsigned level) { return f_.run_limit(level); };
+    const auto invalid = [this](const entry_change& c, std::uint32_t n) {
+      return f_.kind(slot(c.at)[n].load(), c.level) == kind::empty;
+    };
+    request.entries = changes.runs(most, invalid);
+    if (!changes.empty()) request.whole = false;
+    if (!c_.host.sink_writes_entries) {
+      for (const entry_change& c : changes.all()) slot(c.at).store(c.replace ? c.to : f_.invalidated(c.from, c.level));
+    }
+    return request;
+  }
+
+  /// Stores the new words where the instructions left invalid ones.
+  void put_changes() {
+    for (const entry_change& c : c_.cpu.changes.all()) {
+      if (!c.replace) slot(c.at).store(c.to);
+      ++c_.count.entries_written;
+    }
+    c_.cpu.changes.clear();
+  }
+
+  const commit_context& c_;
+  const F& f_;
+  const geometry& s_;
+  const tables<F>& t_;
+  bool any_parked_ = false;
+};
+
+}  // namespace quire::runtime
