@@ -92,6 +92,7 @@ concept parking_format = entry_format<F> && requires(typename F::word w) {
 template <class F>
 concept instructed_format = entry_format<F> && F::by_instruction && requires(const F f, typename F::word w, unsigned l) {
   { f.invalidated(w, l) } -> std::same_as<typename F::word>;  // what the instruction leaves of `w`
+  { f.restored(w, l) } -> std::same_as<typename F::word>;     // the inverse; what is empty or valid stays as it is
   { f.run_limit(l) } -> std::same_as<std::uint32_t>;          // entries of one table that one instruction takes
 };
 

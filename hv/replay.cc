@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "arch/arm64/stage2_flush.h"
+#include "arch/s390/dat_flush.h"
 #include "arch/x86/ept_flush.h"
 #include "runtime/host/hosted.h"
 
@@ -177,6 +179,24 @@ vm_options options_for(const replay_options& o, unsigned cpus) {
   return v;
 }
 
+// Guest memory lies at an offset of 4 GiB in host memory, whatever its place in the guest. Returns what is wrong, or
+// nothing.
+std::string add_ram(vm& guest, const ram_region& r) {
+  const gfn_range pages{gfn{r.first_byte >> arch::page_shift}, r.bytes >> arch::page_shift};
+  const hfn backing{pages.first.value + (std::uint64_t{1} << 20)};
+  const arch::geometry& shape = guest.space().shape;
+  if (!shape.holds(pages)) return fmt::format("ends beyond the {} pages that the format can map", shape.input_pages);
+  if ((backing + pages.pages).value > shape.output_pages) {
+    return fmt::format("is backed by frames up to {:#x}, beyond the {} that the format can name", (backing + pages.pages).value,
+                       shape.output_pages);
+  }
+  if ((pages.first.value | pages.pages) % shape.slot_pages(0) != 0) {
+    return fmt::format("does not begin and end at a multiple of {} bytes, the format's page", shape.slot_pages(0) << arch::page_shift);
+  }
+  guest.add_slot({pages, backing});
+  return {};
+}
+
 }  // namespace
 
 template <class F>
@@ -189,14 +209,11 @@ std::string replay(const F& f, const replay_options& o, const replay_progress& p
   if (const auto failed = guest.start(f); failed != runtime::status::ok) {
     return fmt::format("cannot make the guest's tables: {}", status_text(failed));
   }
+  if ((o.precopy || o.reclaim) && !guest.tracks_status()) {
+    return fmt::format("scenarios precopy and reclaim need to know what the guest touched, and {} does not record it as it is set", F::name);
+  }
   for (const ram_region& r : trace.header().ram) {
-    const gfn_range pages{gfn{r.first_byte >> arch::page_shift}, r.bytes >> arch::page_shift};
-    if (!guest.space().shape.holds(pages)) {
-      return fmt::format("{}: RAM at {:#x} ends beyond the {} pages that format {} can map", o.trace, r.first_byte,
-                         guest.space().shape.input_pages, F::name);
-    }
-    // Guest memory lies at this offset in host memory, whatever its place in the guest.
-    guest.add_slot({pages, hfn{pages.first.value + (std::uint64_t{1} << 20)}});
+    if (std::string wrong = add_ram(guest, r); !wrong.empty()) return fmt::format("{}: format {}: RAM at {:#x} {}", o.trace, F::name, r.first_byte, wrong);
   }
   schedule plan(o);
   result = {};
@@ -210,6 +227,10 @@ std::string replay(const F& f, const replay_options& o, const replay_progress& p
   return {};
 }
 
-template std::string replay<arch::ept>(const arch::ept&, const replay_options&, const replay_progress&, replay_result&);
+template std::string replay(const arch::ept&, const replay_options&, const replay_progress&, replay_result&);
+template std::string replay(const arch::stage2_4k&, const replay_options&, const replay_progress&, replay_result&);
+template std::string replay(const arch::stage2_16k&, const replay_options&, const replay_progress&, replay_result&);
+template std::string replay(const arch::stage2_64k&, const replay_options&, const replay_progress&, replay_result&);
+template std::string replay(const arch::dat&, const replay_options&, const replay_progress&, replay_result&);
 
 }  // namespace quire::hv

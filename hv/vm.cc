@@ -78,14 +78,39 @@ void vm::flush(void* context, unsigned cpu, const runtime::flush_plan& plan) {
 }
 
 void vm::hear(void* context, unsigned cpu, const runtime::report& r) {
-  vm_counters& count = static_cast<vm*>(context)->cpus_[cpu].count;
+  vm& self = *static_cast<vm*>(context);
+  vm_counters& count = self.cpus_[cpu].count;
   if (r.what == runtime::report::kind::removed) {
     count.reclaimed_pages += r.range.pages;
     if (r.dirty) count.reclaimed_dirty_pages += r.range.pages;
+    const memory_slot* slot = self.keyed_ ? self.slot_of(r.range.first) : nullptr;
+    for (gfn g = r.range.first; slot && g < r.range.end(); g = self.page_of(g).end()) {
+      const bool dirty = self.take_keys(*slot, self.page_of(g), storage_keys::reference | storage_keys::change) & storage_keys::change;
+      if (dirty) count.reclaimed_dirty_pages += self.page_of(g).pages;
+    }
   } else {
     if (r.dirty) count.harvested_pages += r.range.pages;
     if (r.accessed) count.aged_pages += r.range.pages;
   }
+}
+
+void vm::add_slot(const memory_slot& s) {
+  slots_.push_back(s);
+  keys_.emplace_back(s.backing, keyed_ ? s.pages.pages : 0);
+}
+
+gfn_range vm::page_of(gfn g) const { return {space_->shape.slot_first(g, 0), space_->shape.slot_pages(0)}; }
+
+void vm::touch_key(gfn g, access_kind kind) {
+  const memory_slot& s = *slot_of(g);
+  keys_[static_cast<std::size_t>(&s - slots_.data())].touch(s.backing + (g - s.pages.first), kind == access_kind::write);
+}
+
+std::uint8_t vm::take_keys(const memory_slot& s, gfn_range r, std::uint8_t which) {
+  storage_keys& keys = keys_[static_cast<std::size_t>(&s - slots_.data())];
+  std::uint8_t found = 0;
+  for (gfn g = r.first; g < r.end(); g = g + 1) found |= keys.take(s.backing + (g - s.pages.first), which);
+  return found;
 }
 
 const memory_slot* vm::slot_of(gfn g) const {
@@ -115,7 +140,10 @@ bool vm::access(unsigned cpu, gfn g, access_kind kind) {
     }
     shootdown_.poll(cpu, *space_);
     const access_result r = shootdown_.cache(cpu).access(platform_, *space_, g, kind, narrowing_);
-    if (r == access_result::done) return true;
+    if (r == access_result::done) {
+      if (keyed_) touch_key(g, kind);
+      return true;
+    }
     exit_guest(cpu);
     ++c.count.faults;
     if (!slot_of(g)) return false;
@@ -136,18 +164,26 @@ void vm::serve(unsigned cpu, gfn g, access_kind kind, access_result why) {
   if (why == access_result::denied) {
     count.write_faults += kind == access_kind::write;
     lazy_state* l = enter(cpu, {g, 1});
-    done = machine_.protect(l, {g, 1}, perm::rwx);
+    done = machine_.protect(l, page_of(g), perm::rwx);
     leave(l);
-  } else {
+  } else if (!mapped(cpu, g)) {  // else its entry was invalid for the time of another cpu's commit
+
     const gfn first{g.value - g.value % options_.fault_around_pages};
-    const gfn begin = first < slot.pages.first ? slot.pages.first : first;
-    const gfn last = first + options_.fault_around_pages;
-    const gfn end = last > slot.pages.end() ? slot.pages.end() : last;
-    done = map_window(cpu, slot, {begin, end - begin});
+    const gfn end = page_of(first + (options_.fault_around_pages - 1)).end();
+    const gfn from = page_of(first).first < slot.pages.first ? slot.pages.first : page_of(first).first;
+    done = map_window(cpu, slot, {from, (end > slot.pages.end() ? slot.pages.end() : end) - from});
   }
   // Whatever was mapped before memory ran out stays; the vCPU tries again and faults again if it must.
   if (done == status::no_tables) ++count.oom_retries;
   memory_short_.store(false, std::memory_order_relaxed);  // relaxed: see allocate_tables()
+}
+
+bool vm::mapped(unsigned cpu, gfn g) {
+  mapping m;
+  bool found = false;
+  [[maybe_unused]] const status looked = machine_.lookup(cpus_[cpu].outside, g, m, found);
+  QUIRE_INVARIANT(looked == status::ok, "slots lie inside the guest's address size");
+  return found;
 }
 
 // Maps what is not mapped yet, page by page as a handler that checks each page would; a window that large leaves
@@ -156,7 +192,7 @@ status vm::map_window(unsigned cpu, const memory_slot& slot, gfn_range window) {
   const runtime::attributes rwx{perm::rwx, 0, 0};
   const hfn out = slot.backing + (window.first - slot.pages.first);
   const bool large = runtime::largest_leaf(space_->shape, window, out, options_.max_leaf_level) > 0;
-  const std::uint64_t step = large ? window.pages : 1;
+  const std::uint64_t step = large ? window.pages : space_->shape.slot_pages(0);
   lazy_state* l = enter(cpu, window);
   status done = status::ok;
   for (gfn g = window.first; g < window.end() && done == status::ok; g = g + step) {
@@ -170,7 +206,7 @@ bool vm::populate(unsigned cpu, gfn g) {
   const memory_slot* slot = slot_of(g);
   if (!slot) return false;
   const update_timer timer(cpus_[cpu].count.update_ns);
-  while (map_window(cpu, *slot, {g, 1}) == status::no_tables) {
+  while (map_window(cpu, *slot, page_of(g)) == status::no_tables) {
     ++cpus_[cpu].count.oom_retries;
     memory_short_.store(false, std::memory_order_relaxed);  // relaxed: see allocate_tables()
   }
@@ -192,8 +228,9 @@ void vm::walk_all(unsigned cpu, runtime::machine::range_visitor visit, void* con
 
 void vm::harvest_dirty(unsigned cpu) {
   const auto visit = [](void* context, lazy_state* l, bool /*present*/, const mapping& m) {
-    if (!m.dirty) return true;
     auto& self = *static_cast<vm*>(context);
+    if (self.keyed_) return self.harvest_keys(l, m);
+    if (!m.dirty) return true;
     return self.machine_.harvest_status(l, m.range, harvest::dirty | harvest::write_protect) == status::ok;
   };
   walk_all(cpu, visit, this);
@@ -201,11 +238,32 @@ void vm::harvest_dirty(unsigned cpu) {
 
 void vm::age(unsigned cpu) {
   const auto visit = [](void* context, lazy_state* l, bool /*present*/, const mapping& m) {
-    runtime::machine& machine = static_cast<vm*>(context)->machine_;
+    auto& self = *static_cast<vm*>(context);
+    if (self.keyed_) return self.age_keys(l, m);
+    runtime::machine& machine = self.machine_;
     const status done = m.accessed ? machine.harvest_status(l, m.range, harvest::accessed) : machine.unmap(l, m.range);
     return done == status::ok;
   };
   walk_all(cpu, visit, this);
+}
+
+// A page written after its key was read and before the protection takes effect is found by the next harvest.
+bool vm::harvest_keys(lazy_state* l, const mapping& m) {
+  const memory_slot& slot = *slot_of(m.range.first);
+  for (gfn g = m.range.first; g < m.range.end(); g = page_of(g).end()) {
+    if (take_keys(slot, page_of(g), storage_keys::change) == 0) continue;
+    if (machine_.protect(l, page_of(g), perm::rx) != status::ok) return false;
+    cpus_[runtime::state_handle(l).cpu()].count.harvested_pages += page_of(g).pages;
+  }
+  return true;
+}
+
+bool vm::age_keys(lazy_state* l, const mapping& m) {
+  if (take_keys(*slot_of(m.range.first), m.range, storage_keys::reference) == 0) {
+    return machine_.unmap(l, m.range) == status::ok;
+  }
+  cpus_[runtime::state_handle(l).cpu()].count.aged_pages += m.range.pages;
+  return true;
 }
 
 std::string vm::digest(unsigned cpu) { return digest_of(machine_, cpus_[cpu].outside, *space_); }

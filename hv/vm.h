@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "hv/shootdown.h"
-#include "runtime/host/table_memory.h"
+#include "hv/storage_keys.h"
+#include "runtime/host/arena_tables.h"
 
 namespace quire::hv {
 
@@ -60,9 +61,13 @@ class vm {
     if (started_ != runtime::status::ok) return started_;
     const runtime::space_options o{options_.max_leaf_level, {this, &vm::hear}};
     const auto made = machine_.create_space(0, f, o, space_);
+    if constexpr (requires { F::storage_keys; }) keyed_ = F::storage_keys;
     return made == runtime::status::ok ? attach_cpus() : made;
   }
-  void add_slot(const memory_slot& s) { slots_.push_back(s); }
+  /// After start(). Ends and backing are multiples of the format's page.
+  void add_slot(const memory_slot& s);
+  /// True if dirty pages and untouched ones can be told, by A and D in entries or by storage keys.
+  bool tracks_status() const { return keyed_ || space_->backend->tracks_status(*space_); }
 
   /// Runs one access of the guest on `cpu`, faults served, until it is done.
   /// False if the page is in no slot.
@@ -96,9 +101,17 @@ class vm {
 
   runtime::status attach_cpus();
   void serve(unsigned cpu, gfn g, access_kind kind, access_result why);
+  bool mapped(unsigned cpu, gfn g);
   runtime::status map_window(unsigned cpu, const memory_slot& slot, gfn_range window);
   void walk_all(unsigned cpu, runtime::machine::range_visitor visit, void* context);
   const memory_slot* slot_of(gfn g) const;
+  /// The page of the format's size that holds `g`.
+  gfn_range page_of(gfn g) const;
+  void touch_key(gfn g, access_kind kind);
+  /// Bits that the keys of any frame of the range had set; clears them.
+  std::uint8_t take_keys(const memory_slot& s, gfn_range r, std::uint8_t which);
+  bool harvest_keys(runtime::lazy_state* l, const runtime::mapping& m);
+  bool age_keys(runtime::lazy_state* l, const runtime::mapping& m);
   runtime::lazy_state* enter(unsigned cpu, gfn_range hint);
   void leave(runtime::lazy_state* l);
   static void hear(void* context, unsigned cpu, const runtime::report& r);
@@ -118,6 +131,8 @@ class vm {
   runtime::status started_;
   runtime::space* space_ = nullptr;
   std::vector<memory_slot> slots_;
+  bool keyed_ = false;  // reference and change are in storage keys
+  std::vector<storage_keys> keys_;  // by slot
   std::vector<vcpu_context> cpus_;
 };
 

@@ -20,6 +20,7 @@ enum exit_status : int {
 struct replay_arguments {
   std::string trace = QUIRE_TRACES "/amd64-kv.gpt.zst";
   std::string format = arch::ept::name;
+  std::vector<std::string> settings;
   std::string mode = "both";
   std::vector<std::string> scenario = {"boot", "precopy", "reclaim"};
   std::uint64_t fault_around = 16;
@@ -40,6 +41,7 @@ int run_tables(const tables_arguments& a);
 
 struct walk_arguments {
   std::string format = arch::ept::name;
+  std::vector<std::string> settings;
   std::string image, base, root, json_path;
   std::vector<std::string> addresses;
 };

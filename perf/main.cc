@@ -40,11 +40,19 @@ CLI::Validator file_name() {
   return {[](std::string& text) { return text.empty() ? std::string("'' is not the name of a file") : std::string(); }, ""};
 }
 
+void add_settings(CLI::App& command, std::vector<std::string>& settings) {
+  std::string text = "Setting of the format, NAME=VALUE, may be repeated;";
+  for (const format_choice& f : formats()) text += fmt::format(" {}: {};", f.name, f.settings);
+  text.pop_back();
+  command.add_option("--set", settings, text)->allow_extra_args(false);
+}
+
 void add_replay(CLI::App& app, action& run) {
   auto a = std::make_shared<replay_arguments>();
   auto* c = app.add_subcommand("replay", "Replays a recorded guest, eagerly and lazily, and compares the two");
   c->add_option("TRACE", a->trace, "Trace of a guest (.gpt.zst); the bundled amd64-kv if left out")->check(file_name());
   c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  add_settings(*c, a->settings);
   c->add_option("--mode", a->mode, "eager: each update commits and flushes at once; lazy: updates are batched in sections")
       ->check(CLI::IsMember({"eager", "lazy", "both"}))
       ->capture_default_str();
@@ -78,9 +86,7 @@ void add_tables(CLI::App& app, action& run) {
   auto a = std::make_shared<tables_arguments>();
   auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
   c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
-  std::string settings = "Setting of the format, NAME=VALUE, may be repeated;";
-  for (const format_choice& f : formats()) settings += fmt::format(" {}: {}", f.name, f.settings);
-  c->add_option("--set", a->settings, settings)->allow_extra_args(false);
+  add_settings(*c, a->settings);
   c->add_option("--base", a->base, "Physical address of the image; the root table lies there")->required();
   c->add_option("--ops", a->ops, "Script of operations, see below")->required()->check(file_name());
   c->add_option("--image", a->image, "Where to write the tables")->required()->check(file_name());
@@ -94,6 +100,7 @@ void add_walk(CLI::App& app, action& run) {
   auto a = std::make_shared<walk_arguments>();
   auto* c = app.add_subcommand("walk", "Walks an image of tables and prints each step, decoded");
   c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  add_settings(*c, a->settings);
   c->add_option("--image", a->image, "Tables as `quire tables` writes them, or any flat dump")->required()->check(file_name());
   c->add_option("--base", a->base, "Physical address of the image's first byte")->required();
   c->add_option("--root", a->root, "JSON with the root registers, as `quire tables` writes it")->required()->check(file_name());

@@ -74,11 +74,13 @@ int run_replay(const replay_arguments& a) {
   hv::replay_options o;
   if (const std::string wrong = to_options(a, o); !wrong.empty()) return refuse(wrong);
   if (const std::string twice = same_file_twice({{"TRACE", a.trace}, {"--json", a.json_path}}); !twice.empty()) return refuse(twice);
-  chosen_format format = choose_format(a.format, {"ad=on"});
+  chosen_format format = choose_format(a.format, a.settings);  // what is wrong is wrong with --set alone
+  if (format.error.empty()) format = choose_format(a.format, a.settings, format.choice->replay_settings);
   if (!format.error.empty()) return refuse(format.error);
   replay_report report;
   report.trace = a.trace;
   report.format = a.format;
+  report.settings = format.choice->values(format.format);
   report.options = o;
   for (const bool lazy : {false, true}) {
     const char* mode = lazy ? "lazy" : "eager";

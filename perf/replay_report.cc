@@ -136,6 +136,7 @@ std::string replay_report::json_text() const {
   json j;
   j["trace"] = trace;
   j["format"] = format;
+  for (const auto& [name, value] : settings) j["settings"][name] = value;
   j["scenario"] = scenario();
   j["fault_around_pages"] = options.fault_around_pages;
   j["runs"] = json::array();

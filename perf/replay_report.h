@@ -12,6 +12,7 @@ namespace quire::perf {
 struct replay_report {
   std::string trace;
   std::string format;
+  std::vector<std::pair<std::string, std::string>> settings;  ///< of the format
   hv::replay_options options;
   std::vector<std::pair<std::string, hv::replay_result>> runs;  ///< mode and what it gave
 

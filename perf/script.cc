@@ -56,7 +56,8 @@ std::string quoted(std::string_view word) {
 
 class line_parser {
  public:
-  line_parser(const format_choice& format, const arch::geometry& shape) : format_(format), shape_(shape) {}
+  explicit line_parser(const chosen_format& format)
+      : format_(*format.choice), shape_(format.shape()), page_sizes_(format.page_sizes()) {}
 
   /// Returns what is wrong, or nothing.
   std::string parse(const words& w, script_line& line) {
@@ -122,7 +123,8 @@ class line_parser {
       for (unsigned i = 1; i < 8; ++i) {
         if (shape_.access_set >> i & 1) all.push_back(perm_text(static_cast<arch::perm>(i)));
       }
-      fail(fmt::format("PERM {}: {} cannot express it; it has {}", quoted(word), format_.name, fmt::join(all, ", ")));
+      const std::string why = format_.access_note.empty() ? "" : " (" + format_.access_note + ")";
+      fail(fmt::format("PERM {}: {} cannot express it; it has {}{}", quoted(word), format_.name, fmt::join(all, ", "), why));
     }
     return p.value_or(arch::perm::none);
   }
@@ -138,6 +140,7 @@ class line_parser {
         if (std::exchange(typed, true)) return fail(fmt::format("{}: a second TYPE", quoted(word)));
         const auto& types = format_.memory_types;
         const auto at = std::find(types.begin(), types.end(), word);
+        if (types.empty()) return fail(fmt::format("TYPE {}: {} has no memory types", quoted(word), format_.name));
         if (at == types.end()) {
           return fail(fmt::format("TYPE {}: {} has no such memory type; it has {}", quoted(word), format_.name, fmt::join(types, ", ")));
         }
@@ -148,7 +151,7 @@ class line_parser {
 
   void page(std::string_view size, script_line& line) {
     if (size == "auto") return;
-    const auto& sizes = format_.page_sizes;
+    const auto& sizes = page_sizes_;
     const auto at = std::find(sizes.begin(), sizes.end(), size);
     if (at == sizes.end()) {
       return fail(fmt::format("page={}: {} has no leaves of this size; it has {}, auto", quoted(size), format_.name, fmt::join(sizes, ", ")));
@@ -160,8 +163,8 @@ class line_parser {
   void aligned(const char* what, std::uint64_t value, const script_line& line) {
     const unsigned level = line.exact ? line.level : 0;
     if (value & ((shape_.slot_pages(level) << arch::page_shift) - 1)) {
-      fail(fmt::format("{} {:#x} is not a multiple of {}; {} has leaves of {}", what, value, format_.page_sizes[level],
-                       format_.name, fmt::join(format_.page_sizes, ", ")));
+      fail(fmt::format("{} {:#x} is not a multiple of {}; {} has leaves of {}", what, value, page_sizes_[level],
+                       format_.name, fmt::join(page_sizes_, ", ")));
     }
   }
 
@@ -173,7 +176,8 @@ class line_parser {
   }
 
   const format_choice& format_;
-  const arch::geometry& shape_;
+  const arch::geometry shape_;
+  const std::vector<std::string> page_sizes_;
   std::string error_;
 };
 
@@ -187,9 +191,9 @@ bool section_depth::apply(verb v) {
   return v != verb::leave || (depth > 0 && depth-- > 0);
 }
 
-script parse_script(const std::string& name, std::string_view text, const format_choice& format, const arch::geometry& shape) {
+script parse_script(const std::string& name, std::string_view text, const chosen_format& format) {
   script s;
-  line_parser parser(format, shape);
+  line_parser parser(format);
   section_depth sections;
   unsigned opened = 0;
   for (unsigned number = 1; !text.empty(); ++number) {

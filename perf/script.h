@@ -38,7 +38,7 @@ struct script {
 
 /// Parses a whole script for a format. All addresses, sizes, permissions and types in the result are such that the
 /// runtime accepts them.
-script parse_script(const std::string& name, std::string_view text, const format_choice& format, const arch::geometry& shape);
+script parse_script(const std::string& name, std::string_view text, const chosen_format& format);
 
 /// The language in a few lines, for --help.
 std::string script_language();

@@ -14,7 +14,7 @@
 #include "perf/progress.h"
 #include "perf/script.h"
 #include "runtime/host/hosted.h"
-#include "runtime/host/table_memory.h"
+#include "runtime/host/block_tables.h"
 #include "runtime/tables.h"
 
 namespace quire::perf {
@@ -145,7 +145,7 @@ table_builder::extent table_builder::close_image() {
 // A lower bound of what the tables of one line take, whatever there is already.
 std::uint64_t least_table_bytes(const arch::geometry& shape, const script_line& line) {
   if (line.what != verb::map) return 0;
-  unsigned leaf = line.exact ? line.level : shape.top() - 1;
+  unsigned leaf = line.exact ? line.level : shape.top();
   while (!line.exact && leaf > 0 && (!shape.leaf[leaf] || (line.range.first.value ^ line.out.value) % shape.slot_pages(leaf))) --leaf;
   std::uint64_t bytes = 0;
   for (unsigned level = leaf; level < shape.top(); ++level) {
@@ -154,13 +154,16 @@ std::uint64_t least_table_bytes(const arch::geometry& shape, const script_line& 
   return bytes;
 }
 
-json root_json(const tables_arguments& a, const any_format& format, table_builder& tables, std::uint64_t base,
+json root_json(const tables_arguments& a, const chosen_format& format, table_builder& tables, std::uint64_t base,
                const table_builder::extent& found) {
   json j;
   j["format"] = a.format;
   j["base"] = fmt::format("{:#x}", base);
   j["bytes"] = found.bytes;
-  for (const auto& [name, value] : root_registers(format, tables.space().root)) j["registers"][name] = fmt::format("{:#x}", value);
+  for (const auto& [name, value] : format.choice->values(format.format)) j["settings"][name] = value;
+  for (const auto& [name, value] : format.choice->registers(format.format, tables.space().root)) {
+    j["registers"][name] = fmt::format("{:#x}", value);
+  }
   j["tables"] = found.tables;
   j["leaves"] = found.leaves;
   j["digest"] = tables.digest();
@@ -178,7 +181,7 @@ std::string summary(const json& root, const tables_arguments& a) {
 }
 
 template <class F>
-int build(const tables_arguments& a, const any_format& format, const F& f, const script& s, std::uint64_t base) {
+int build(const tables_arguments& a, const chosen_format& format, const F& f, const script& s, std::uint64_t base) {
   const table_block block;
   if (block.memory().empty()) return refuse(fmt::format("cannot reserve {} bytes of address space for tables", table_memory_limit));
   table_builder tables(block.memory(), base);
@@ -214,20 +217,23 @@ int build(const tables_arguments& a, const any_format& format, const F& f, const
 int run_tables(const tables_arguments& a) {
   chosen_format chosen = choose_format(a.format, a.settings);
   if (!chosen.error.empty()) return refuse(chosen.error);
-  const auto shape = std::visit([](const auto& f) { return arch::geometry_of(f); }, chosen.format);
+  const arch::geometry shape = chosen.shape();
   const auto base = parse_number(a.base);
   const std::uint64_t align = shape.table_bytes[shape.top()];
-  if (!base || *base % align != 0 || *base >= (shape.output_pages << arch::page_shift) - table_memory_limit) {
+  // Room for all tables below the end of the output size, which is 0 for 2^64.
+  const std::uint64_t room = std::min<std::uint64_t>(table_memory_limit, shape.output_pages << (arch::page_shift - 2));
+  const std::uint64_t below = (shape.output_pages << arch::page_shift) - (room ? room : table_memory_limit);
+  if (!base || *base % align != 0 || *base >= below) {
     return refuse(fmt::format("--base {}: the tables' physical address is a multiple of {:#x}, the size of the root, below {:#x}",
-                              a.base, align, (shape.output_pages << arch::page_shift) - table_memory_limit));
+                              a.base, align, below));
   }
   const std::string twice = same_file_twice({{"--ops", a.ops}, {"--image", a.image}, {"--root", a.root}, {"--json", a.json_path}});
   if (!twice.empty()) return refuse(twice);
   std::string text;
   if (const std::string wrong = read_file(a.ops, script_limit, text); !wrong.empty()) return refuse(wrong);
-  const script s = parse_script(a.ops, text, *chosen.choice, shape);
+  const script s = parse_script(a.ops, text, chosen);
   if (!s.error.empty()) return refuse(s.error);
-  return std::visit([&](const auto& f) { return build(a, chosen.format, f, s, *base); }, chosen.format);
+  return std::visit([&](const auto& f) { return build(a, chosen, f, s, *base); }, chosen.format);
 }
 
 }  // namespace quire::perf

@@ -33,8 +33,8 @@ class image_walker {
  public:
   using word = typename F::word;
 
-  image_walker(const format_choice& choice, const F& f, std::string_view image, std::uint64_t base, arch::table_address root)
-      : choice_(choice), f_(f), shape_(arch::geometry_of(f)), image_(image), base_(base), root_(root) {}
+  image_walker(const chosen_format& chosen, const F& f, std::string_view image, std::uint64_t base, arch::table_address root)
+      : choice_(*chosen.choice), page_sizes_(chosen.page_sizes()), f_(f), shape_(chosen.shape()), image_(image), base_(base), root_(root) {}
 
   const arch::geometry& shape() const { return shape_; }
 
@@ -83,12 +83,12 @@ class image_walker {
       decoded = fmt::format("table at {:#x}", f_.table(e, level).byte);
       j["next"] = fmt::format("{:#x}", f_.table(e, level).byte);
     } else if (kind == arch::entry_kind::leaf) {
-      decoded = fmt::format("leaf of {} at {:#x}", choice_.page_sizes[level], f_.output(e, level).byte());
+      decoded = fmt::format("leaf of {} at {:#x}", page_sizes_[level], f_.output(e, level).byte());
     }
     if (kind != arch::entry_kind::empty) {
       const auto a = f_.attributes_of(e, level);
       decoded += fmt::format(", {}", perm_text(a.access));
-      if (kind == arch::entry_kind::leaf) decoded += fmt::format(", {}", choice_.memory_types[a.type]);
+      if (kind == arch::entry_kind::leaf && !choice_.memory_types.empty()) decoded += fmt::format(", {}", choice_.memory_types[a.type]);
       if (f_.accessed(e)) decoded += ", accessed";
       if (kind == arch::entry_kind::leaf && f_.dirty(e)) decoded += ", dirty";
     }
@@ -106,14 +106,19 @@ class image_walker {
   walk_output finish_leaf(walk_output& out, word e, unsigned level, std::uint64_t gpa, arch::perm rights) const {
     const std::uint64_t inside = gpa & ((shape_.slot_pages(level) << arch::page_shift) - 1);
     const std::uint64_t hpa = f_.output(e, level).byte() + inside;
-    const std::string type = choice_.memory_types[f_.attributes_of(e, level).type];
-    out.text += fmt::format("  -> HPA {:#x}, {}, {}\n", hpa, perm_text(rights), type);
-    out.result = {{"present", true}, {"hpa", fmt::format("{:#x}", hpa)}, {"access", perm_text(rights)}, {"type", type},
-                  {"page", choice_.page_sizes[level]}};
+    out.text += fmt::format("  -> HPA {:#x}, {}", hpa, perm_text(rights));
+    out.result = {{"present", true}, {"hpa", fmt::format("{:#x}", hpa)}, {"access", perm_text(rights)}, {"page", page_sizes_[level]}};
+    if (!choice_.memory_types.empty()) {
+      const std::string& type = choice_.memory_types[f_.attributes_of(e, level).type];
+      out.text += ", " + type;
+      out.result["type"] = type;
+    }
+    out.text += "\n";
     return out;
   }
 
   const format_choice& choice_;
+  const std::vector<std::string> page_sizes_;
   const F& f_;
   const arch::geometry shape_;
   const std::string_view image_;
@@ -130,8 +135,19 @@ std::string shown(const nlohmann::json& object, const std::string& name) {
   return text.size() <= 60 ? text : text.substr(0, 60) + "...";
 }
 
-// Reads the format's options and root from the JSON that `quire tables` wrote.
-std::string read_root(const walk_arguments& a, any_format& format, arch::table_address& root) {
+// Settings as `quire tables` recorded them; a file that was not written by it need not have them.
+std::vector<std::string> recorded_settings(const nlohmann::json& j) {
+  std::vector<std::string> all;
+  if (!j.contains("settings") || !j["settings"].is_object()) return all;
+  for (const auto& [name, value] : j["settings"].items()) {
+    if (value.is_string()) all.push_back(name + "=" + value.get<std::string>());
+  }
+  return all;
+}
+
+// Reads the format's settings and root from the JSON that `quire tables` wrote; --set adds to it, and may not
+// contradict the registers.
+std::string read_root(const walk_arguments& a, chosen_format& chosen, arch::table_address& root) {
   std::string text;
   if (std::string wrong = read_file(a.root, root_limit, text); !wrong.empty()) return wrong;
   // Deeper values are dropped unread: nothing here needs them, and a hostile file may nest without end.
@@ -152,8 +168,27 @@ std::string read_root(const walk_arguments& a, any_format& format, arch::table_a
     value = *number;
     return {};
   };
-  std::string wrong = from_root_registers(format, read, root);
-  return wrong.empty() || wrong.starts_with(a.root) ? wrong : fmt::format("{}: {}", a.root, wrong);
+  const auto recorded = recorded_settings(j);
+  chosen = choose_format(a.format, {}, recorded);
+  if (!chosen.error.empty()) return fmt::format("{}: field \"settings\": {}", a.root, chosen.error);
+  chosen = choose_format(a.format, a.settings, recorded);
+  if (!chosen.error.empty()) return chosen.error;
+  const any_format asked = chosen.format;
+  const std::string wrong = chosen.choice->from_registers(chosen.format, read, root);
+  if (!wrong.empty()) return wrong.starts_with(a.root) ? wrong : fmt::format("{}: {}", a.root, wrong);
+  for (const std::string& setting : a.settings) {
+    const std::string name = setting.substr(0, setting.find('='));
+    const auto value_in = [&](const any_format& f) {
+      for (const auto& [known, value] : chosen.choice->values(f)) {
+        if (known == name) return value;
+      }
+      return std::string();
+    };
+    if (value_in(asked) != value_in(chosen.format)) {
+      return fmt::format("--set {}: the registers in {} say {}={}", setting, a.root, name, value_in(chosen.format));
+    }
+  }
+  return {};
 }
 
 template <class F>
@@ -162,8 +197,10 @@ int walk_all(const walk_arguments& a, const image_walker<F>& walker) {
   std::vector<std::uint64_t> addresses;
   for (const std::string& text : a.addresses) {
     const auto gpa = parse_number(text);
-    const std::uint64_t limit = walker.shape().input_pages << arch::page_shift;
-    if (!gpa || *gpa >= limit) return refuse(fmt::format("GPA {}: not a number below {:#x}", text, limit));
+    const std::uint64_t last = (walker.shape().input_pages << arch::page_shift) - 1;
+    if (!gpa || *gpa > last) {
+      return refuse(last + 1 ? fmt::format("GPA {}: not a number below {:#x}", text, last + 1) : fmt::format("GPA {}: not a number below 2^64", text));
+    }
     addresses.push_back(*gpa);
   }
   std::vector<walk_output> walks;
@@ -187,18 +224,18 @@ int walk_all(const walk_arguments& a, const image_walker<F>& walker) {
 }  // namespace
 
 int run_walk(const walk_arguments& a) {
-  chosen_format chosen = choose_format(a.format, {});
+  chosen_format chosen = choose_format(a.format, a.settings);
   if (!chosen.error.empty()) return refuse(chosen.error);
   const std::string twice = same_file_twice({{"--image", a.image}, {"--root", a.root}, {"--json", a.json_path}});
   if (!twice.empty()) return refuse(twice);
   const auto base = parse_number(a.base);
   if (!base) return refuse(fmt::format("--base {}: not a number; numbers are decimal or 0x and hexadecimal, below 2^64", a.base));
   arch::table_address root;
-  if (const std::string wrong = read_root(a, chosen.format, root); !wrong.empty()) return refuse(wrong);
+  if (const std::string wrong = read_root(a, chosen, root); !wrong.empty()) return refuse(wrong);
   std::string image;
   if (const std::string wrong = read_file(a.image, image_limit, image); !wrong.empty()) return refuse(wrong);
   if (*base > ~std::uint64_t{0} - image.size()) return refuse(fmt::format("--base {}: the image would end beyond 2^64", a.base));
-  const auto walk = [&]<class F>(const F& f) { return walk_all(a, image_walker<F>(*chosen.choice, f, image, *base, root)); };
+  const auto walk = [&]<class F>(const F& f) { return walk_all(a, image_walker<F>(chosen, f, image, *base, root)); };
   return std::visit(walk, chosen.format);
 }
 

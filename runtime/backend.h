@@ -21,6 +21,8 @@ struct mapping {
 /// A mapping, or a hole of range.pages.
 struct piece {
   bool present = false;
+  /// False while a commit changes the entry: hardware finds it invalid, `what` is what was or will be there.
+  bool settled = true;
   mapping what;
 };
 
@@ -66,7 +68,8 @@ struct backend {
   void (*destroy)(const commit_context& c);
   /// Tables that `u` lacks right now. Under the space's lock.
   table_need (*missing)(const platform& host, const space& s, const update& u);
-  /// The leaf or the hole around `g`, from the tables alone. Inside a reader section, or under the lock.
+  /// The leaf or the hole around `g`, from the tables alone. Inside a reader section, or under the lock. Never a hole
+  /// where one mapping is just replaced by another.
   piece (*find)(const platform& host, const space& s, gfn g);
   /// Walks for an access of the guest. In a reader section, under the lock, or on a CPU that the flush sink waits
   /// for.

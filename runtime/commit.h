@@ -186,9 +186,9 @@ class committer {
   }
 
   /// Puts `now` where a leaf or a table was, and remembers what was there.
-  void remove(slot at, unsigned level, gfn g, word now, bool park = false) {
+  void remove(slot at, unsigned level, gfn g, word now, bool park = false, bool drained = false) {
     make_room();
-    const word old = w_.swap(at, level, g, path_[level].hidden, [now](word) { return now; }, park);
+    const word old = w_.swap(at, level, g, path_[level].hidden, [now](word) { return now; }, park, drained);
     if (f_.kind(old, level) == kind::leaf) {
       tell(old, level, g, report::kind::removed);
     } else if (f_.kind(old, level) == kind::table) {
@@ -199,7 +199,7 @@ class committer {
   /// Takes the empty table of `level` on the path out of its parent.
   void unlink(unsigned level) {
     const gfn g = path_[level].first;
-    remove(path_[level + 1].table[s_.index(g, level + 1)], level + 1, g, f_.empty(level + 1));
+    remove(path_[level + 1].table[s_.index(g, level + 1)], level + 1, g, f_.empty(level + 1), false, true);
     path_[level + 1].emptied = true;
   }
 

@@ -37,15 +37,16 @@ class entry_writer {
   /// @param make  gives the new word for the old one; may be called again with what hardware made of the old one
   /// @param hidden  hardware cannot reach the table before the flush
   /// @param park    keep the new word invalid until the flush, whatever was there
+  /// @param drained  the entry links a table that is empty already, so no leaf goes with it
   /// @return the word that was replaced
   template <class Make>
-  word swap(slot at, unsigned level, gfn g, bool hidden, Make make, bool park = false) {
+  word swap(slot at, unsigned level, gfn g, bool hidden, Make make, bool park = false, bool drained = false) {
     if (hidden) {
       const word old = logical(at);
       at.store(make(old));
       return old;
     }
-    if constexpr (instructed) return change(at, level, g, make);
+    if constexpr (instructed) return change(at, level, g, make, drained);
     word raw = at.load();
     for (;;) {
       const word old = logical(raw);
@@ -63,7 +64,7 @@ class entry_writer {
         at.store(put);
       }
       ++c_.count.entries_written;
-      if (t != arch::transition::store) note_stale(level, g, old);
+      if (t != arch::transition::store) note_stale(level, g, old, drained);
       any_parked_ |= put != now;
       return old;
     }
@@ -133,13 +134,15 @@ class entry_writer {
     return e;
   }
 
-  void note_stale(unsigned level, gfn g, word old) {
+  void note_stale(unsigned level, gfn g, word old, bool drained) {
     ++c_.count.flush_requested;
-    c_.cpu.stale.add({g, s_.slot_pages(level)}, level, f_.kind(old, level) == kind::table);
+    gather& stale = c_.cpu.stale;
+    if (drained && !stale.empty()) return stale.add_drained_table();
+    stale.add({g, s_.slot_pages(level)}, level, f_.kind(old, level) == kind::table);
   }
 
   template <class Make>
-  word change(slot at, unsigned level, gfn g, Make make) {
+  word change(slot at, unsigned level, gfn g, Make make, bool drained) {
     entry_change* held = c_.cpu.changes.find(at.address());
     const word old = held ? held->to : at.load();
     const word now = make(old);
@@ -155,7 +158,7 @@ class entry_writer {
       const std::uint64_t physical = reinterpret_cast<std::uintptr_t>(at.address()) - c_.host.table_offset;
       const arch::table_address table{physical & ~std::uint64_t{s_.table_bytes[level] - 1}};
       c_.cpu.changes.add({at.address(), g, table, static_cast<std::uint8_t>(level), replace, old, now});
-      note_stale(level, g, old);
+      note_stale(level, g, old, drained);
     }
     return old;
   }

@@ -24,7 +24,7 @@ class gather {
   /// What one entry of `level` stood for.
   void add(gfn_range r, unsigned level, bool table_removed) {
     tables_removed_ |= table_removed;
-    levels_ = static_cast<std::uint8_t>(levels_ | 1u << level);
+    if (!table_removed) levels_ = static_cast<std::uint8_t>(levels_ | 1u << level);
     if (size_ > 0 && ranges_[size_ - 1].end() == r.first) {
       ranges_[size_ - 1].pages += r.pages;
     } else if (size_ < capacity) {
@@ -33,6 +33,9 @@ class gather {
       whole_ = true;
     }
   }
+  /// A table went whose last leaves are among the ranges already: flushing those, whatever their level, drops what is
+  /// cached of the way to them.
+  void add_drained_table() { tables_removed_ = true; }
   void add_whole() { whole_ = true; }
   void clear() {
     size_ = 0;

@@ -1,7 +1,7 @@
 // Reading and filling the tables of one space of format F.
 #pragma once
 
-#include "arch/walk.h"
+#include "arch/slot.h"
 #include "runtime/backend.h"
 
 namespace quire::runtime {
@@ -90,19 +90,28 @@ class tables {
   }
 
   piece find(gfn g) const {
-    auto end = arch::walk(f_, s_, [this](table_address t) { return words(t); }, root_, g);
     piece p;
-    p.what.level = end.level;
-    p.what.range = {s_.slot_first(g, end.level), s_.slot_pages(end.level)};
-    if (f_.kind(end.entry, end.level) == kind::leaf) {
-      p.present = true;
-      end.entry = shared_status(end.at, end.entry, end.level, g);
-      p.what.out = f_.output(end.entry, end.level);
-      p.what.attr = f_.attributes_of(end.entry, end.level);
-      p.what.accessed = f_.accessed(end.entry);
-      p.what.dirty = f_.dirty(end.entry);
+    table_address table = root_;
+    for (unsigned level = s_.top();; --level) {
+      const slot here = at(table)[s_.index(g, level)];
+      const word found = here.load();
+      word e = undisturbed(found, level);
+      p.settled = p.settled && e == found;
+      if (level > 0 && f_.kind(e, level) == kind::table) {
+        table = f_.table(e, level);
+        continue;
+      }
+      p.what.level = level;
+      p.what.range = {s_.slot_first(g, level), s_.slot_pages(level)};
+      p.present = f_.kind(e, level) == kind::leaf;
+      if (!p.present) return p;
+      e = shared_status(here, e, level, g);
+      p.what.out = f_.output(e, level);
+      p.what.attr = f_.attributes_of(e, level);
+      p.what.accessed = f_.accessed(e);
+      p.what.dirty = f_.dirty(e);
+      return p;
     }
-    return p;
   }
 
   /// Calls `visit(slot, entry, level)` for the entries that lie on or under `r`, parents first; the entry that it
@@ -150,6 +159,13 @@ class tables {
       more = tables_to_split(s_, part, level);
     }
     for (unsigned l = 0; l < level; ++l) need[l] += more[l];
+  }
+
+  /// An entry that a commit made invalid for the time of its flush, as it was or will be.
+  word undisturbed(word e, [[maybe_unused]] unsigned level) const {
+    if constexpr (F::breaks) return F::parked(e) ? F::unpark(e) : e;
+    if constexpr (arch::instructed_format<F>) return f_.restored(e, level);
+    return e;
   }
 
   word* words(table_address t) const {

@@ -93,7 +93,8 @@ struct dat {
     return frame(e, level) && !iep && (e & IEP) ? "bit 55 of a frame is not 0, without IEP" : nullptr;
   }
 
-  // Reference and change are recorded in the storage key of the host frame, not in entries.
+  /// Reference and change are recorded in the storage key of the host frame, not in entries.
+  static constexpr bool storage_keys = true;
   constexpr word status_bits() const { return 0; }
   constexpr bool accessed(word /*e*/) const { return false; }
   constexpr bool dirty(word /*e*/) const { return false; }
@@ -110,6 +111,7 @@ struct dat {
   }
   /// What IPTE or IDTE makes of a valid entry.
   constexpr word invalidated(word e, unsigned level) const { return e | invalid_bit(level); }
+  constexpr word restored(word e, unsigned level) const { return e == empty(level) ? e : e & ~invalid_bit(level); }
   constexpr std::uint32_t run_limit(unsigned level) const { return level > 0 || ipte_ranges ? 1u << index_bits(level) : 1; }
 
   /// ASCE, with the table's full length. [pop] "Address-Space-Control Element".

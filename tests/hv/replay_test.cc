@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "arch/arm64/stage2_flush.h"
+#include "arch/s390/dat_flush.h"
 #include "arch/x86/ept_flush.h"
 #include "tests/support/trace_file.h"
 
@@ -39,7 +41,8 @@ arch::ept format() {
   return f;
 }
 
-hv::replay_result run(const std::string& trace, unsigned cpus, bool lazy, bool background) {
+template <class F>
+hv::replay_result run(const F& f, const std::string& trace, unsigned cpus, bool lazy, bool background) {
   hv::replay_options o;
   o.trace = trace;
   o.cpus = cpus;
@@ -47,9 +50,12 @@ hv::replay_result run(const std::string& trace, unsigned cpus, bool lazy, bool b
   o.precopy = o.reclaim = background;
   o.precopy_from = 2;
   hv::replay_result result;
-  const std::string wrong = hv::replay(format(), o, {}, result);
+  const std::string wrong = hv::replay(f, o, {}, result);
   REQUIRE_MESSAGE(wrong.empty(), wrong);
   return result;
+}
+hv::replay_result run(const std::string& trace, unsigned cpus, bool lazy, bool background) {
+  return run(format(), trace, cpus, lazy, background);
 }
 
 }  // namespace
@@ -74,6 +80,58 @@ TEST_CASE("a real guest ends in the same mapping on 1, 2 and 4 cpus, eagerly and
       }
     }
   }
+}
+TEST_CASE("a real guest ends in the same mapping on every format, in every scenario, on 1 and 2 cpus") {
+  const scratch_file trace(shortened().file());
+  arch::stage2_4k stage2;
+  stage2.dbm = true;
+  arch::stage2_4k contiguous = stage2;
+  contiguous.contiguous = true;
+  arch::dat dat;
+  arch::dat large;
+  large.edat = 2;
+  for (const bool background : {false, true}) {
+    const hv::replay_result expected = run(trace.path(), 1, false, background);
+    const auto check = [&](const auto& f) {
+      for (const unsigned cpus : {1u, 2u}) {
+        for (const bool lazy : {false, true}) {
+          const hv::replay_result r = run(f, trace.path(), cpus, lazy, background);
+          CHECK(r.digest == expected.digest);
+          CHECK(r.stale_uses == 0);
+          CHECK(r.guest.harvested_pages == expected.guest.harvested_pages);
+          CHECK(r.guest.aged_pages == expected.guest.aged_pages);
+          CHECK(r.guest.reclaimed_pages == expected.guest.reclaimed_pages);
+          CHECK(r.guest.reclaimed_dirty_pages == expected.guest.reclaimed_dirty_pages);
+        }
+      }
+    };
+    check(stage2);
+    check(contiguous);
+    check(dat);
+    check(large);
+  }
+}
+TEST_CASE("pages of 16 and 64 KiB are served whole, and a guest that nothing would record is refused") {
+  const scratch_file trace(shortened().file());
+  arch::stage2_16k medium;
+  arch::stage2_64k large;
+  medium.dbm = large.dbm = true;
+  for (const bool background : {false, true}) {
+    const auto check = [&](const auto& f) {
+      const std::string eager = run(f, trace.path(), 1, false, background).digest;
+      const hv::replay_result lazy = run(f, trace.path(), 2, true, background);
+      CHECK(lazy.digest == eager);
+      CHECK(lazy.stale_uses == 0);
+    };
+    check(medium);
+    check(large);
+  }
+  hv::replay_options o;
+  o.trace = trace.path();
+  o.reclaim = true;
+  hv::replay_result none;
+  CHECK(hv::replay(arch::stage2_4k{}, o, {}, none).find("need to know what the guest touched") != std::string::npos);
+  CHECK(hv::replay(arch::ept{}, o, {}, none).find("need to know what the guest touched") != std::string::npos);
 }
 TEST_CASE("lazily a guest costs fewer walks, runs and commands, and no more stores, than eagerly") {
   const scratch_file trace(shortened().file());

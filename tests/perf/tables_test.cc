@@ -57,7 +57,7 @@ void check_root(const built& b, const settings& s, const ept_image& image) {
   std::vector<std::string> names;
   for (const auto& [name, value] : b.root.items()) names.push_back(name);
   CHECK((names == std::vector<std::string>{"base", "bytes", "digest", "flushes", "format", "leaves",
-                                           "registers", "tables"}));
+                                           "registers", "settings", "tables"}));
   CHECK(b.root["format"] == "x86-ept");
   CHECK(b.root["base"] == fmt::format("{:#x}", s.base));
   CHECK(b.root["bytes"] == b.image.size());
@@ -379,7 +379,7 @@ TEST_CASE("quire tables flushes when something is narrowed, once for each commit
 
 TEST_CASE("quire tables: registers, counts and digests that are known") {
   CHECK(build("").root == json::parse(R"({"format": "x86-ept", "base": "0x1000000", "bytes": 4096,
-      "registers": {"eptp": "0x100001e"}, "tables": 1, "leaves": 0, "digest": "99aa06d3014798d86001c324468d497f",
+      "settings": {"levels": "4", "ad": "off"}, "registers": {"eptp": "0x100001e"}, "tables": 1, "leaves": 0, "digest": "99aa06d3014798d86001c324468d497f",
       "flushes": []})"));
   const built one = build("map 0 0x100000 4k rwx");
   CHECK(one.root["tables"] == 4);

@@ -78,7 +78,7 @@ void guest_base::hear(void* context, unsigned /*cpu*/, const runtime::report& r)
 
 std::optional<mapping> guest_base::in_tables(gfn g) {
   runtime::piece p = space_->backend->find(host_, *space_, g);
-  if (!p.present) return {};
+  if (!p.present || !p.settled) return {};
   p.what.out = p.what.out + (g - p.what.range.first);
   p.what.range = {g, 1};
   return p.what;

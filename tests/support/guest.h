@@ -10,7 +10,7 @@
 
 #include "arch/walk.h"
 #include "runtime/host/hosted.h"
-#include "runtime/host/table_memory.h"
+#include "runtime/host/block_tables.h"
 #include "runtime/machine.h"
 #include "tests/support/formats.h"
 

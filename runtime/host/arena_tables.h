@@ -1,10 +1,9 @@
-// Where table memory of a hosted machine comes from: a mimalloc arena, or a block that somebody supplies.
+// Table memory of a hosted machine, from a mimalloc arena.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <span>
 #include <vector>
 
 #include "runtime/platform.h"
@@ -32,25 +31,6 @@ class arena_tables {
  private:
   std::mutex lock_;
   std::vector<void*> blocks_;
-};
-
-/// Table memory carved in ascending order from a block that the caller owns. One thread at a time.
-class block_tables {
- public:
-  /// @param memory    aligned to the largest table that will be allocated
-  /// @param physical  address of its first byte
-  block_tables(std::span<std::byte> memory, std::uint64_t physical) : memory_(memory), base_(physical) {}
-
-  /// False if too little is left.
-  bool allocate(std::size_t bytes, std::size_t align, std::uint64_t* physical);
-  std::uint64_t table_offset() const { return reinterpret_cast<std::uintptr_t>(memory_.data()) - base_; }
-  /// Bytes carved so far.
-  std::size_t used() const { return used_; }
-
- private:
-  std::span<std::byte> memory_;
-  std::uint64_t base_;
-  std::size_t used_ = 0;
 };
 
 }  // namespace quire::runtime::host

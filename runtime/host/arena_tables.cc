@@ -1,5 +1,5 @@
-// The mimalloc arena behind host/table_memory.h.
-#include "runtime/host/table_memory.h"
+// The mimalloc arena behind host/arena_tables.h.
+#include "runtime/host/arena_tables.h"
 
 #include <mimalloc.h>
 #include <sys/mman.h>
@@ -60,14 +60,6 @@ bool arena_tables::allocate(std::size_t bytes, std::size_t align, std::uint64_t*
   *physical = reinterpret_cast<std::uintptr_t>(block) - table_offset();
   const std::lock_guard hold(lock_);
   blocks_.push_back(block);
-  return true;
-}
-
-bool block_tables::allocate(std::size_t bytes, std::size_t align, std::uint64_t* physical) {
-  const std::size_t start = (used_ + align - 1) / align * align;
-  if (start > memory_.size() || bytes > memory_.size() - start) return false;
-  used_ = start + bytes;
-  *physical = base_ + start;
   return true;
 }
 

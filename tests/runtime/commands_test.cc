@@ -1,0 +1,140 @@
+// How many commands one section asks for, format by format.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "tests/support/guest.h"
+
+namespace quire::tests {
+
+namespace {
+
+constexpr std::uint64_t gib = std::uint64_t{1} << (30 - arch::page_shift);  // in pages
+
+/// Maps 1 GiB with the smallest leaves at 1 GiB.
+std::unique_ptr<guest_base> full(const any_format& f) {
+  auto g = make_guest(f, {.cpus = 1, .table_bytes = std::size_t{16} << 20});
+  REQUIRE(g);
+  REQUIRE(g->m().map(g->state(), {gfn{gib}, gib}, hfn{gib}, {perm::rwx}, 0) == status::ok);
+  g->flushes.clear();
+  return g;
+}
+
+std::vector<std::string> commands(const guest_base& g) {
+  std::vector<std::string> all;
+  for (const recorded_flush& f : g.flushes) all.insert(all.end(), f.commands.begin(), f.commands.end());
+  return all;
+}
+
+std::size_t count(const std::vector<std::string>& all, const std::string& start) {
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const auto& c) { return c.starts_with(start); }));
+}
+
+template <class Update>
+std::vector<std::string> section(guest_base& g, Update update) {
+  lazy_state* l = g.enter();
+  REQUIRE(update(l) == status::ok);
+  REQUIRE(g.m().leave(l) == status::ok);
+  return commands(g);
+}
+
+std::vector<std::string> unmapped(const any_format& f) {
+  const auto g = full(f);
+  return section(*g, [&](lazy_state* l) { return g->m().unmap(l, {gfn{gib}, gib}); });
+}
+
+std::vector<std::string> narrowed(const any_format& f) {
+  const auto g = full(f);
+  return section(*g, [&](lazy_state* l) { return g->m().protect(l, {gfn{gib}, gib}, perm::rx); });
+}
+
+}  // namespace
+
+TEST_SUITE("commands") {
+TEST_CASE("EPT: a section that unmaps or protects 1 GiB of 4 KiB pages asks for one INVEPT") {
+  CHECK(unmapped(arch::ept{}) == std::vector<std::string>{"invept single-context eptp=0x4000001e"});
+  CHECK(narrowed(arch::ept{}).size() == 1);
+}
+
+TEST_CASE("stage 2: a section that unmaps or protects 1 GiB asks for two TLBI by IPA at most, and one VMALLE1IS") {
+  for (const format_case& f : format_cases()) {
+    if (!f.name.starts_with("stage 2")) continue;
+    CAPTURE(f.name);
+    for (const auto& all : {unmapped(f.format), narrowed(f.format)}) {
+      CHECK(all.front() == "dsb ishst");
+      CHECK(all.back() == "isb");
+      CHECK(count(all, "dsb ish") == 3);  // "dsb ishst" too
+      CHECK(count(all, "tlbi vmalle1is") == 1);
+      const std::size_t by_ipa = count(all, "tlbi ripas2e1is") + count(all, "tlbi ipas2e1is");
+      CHECK(by_ipa >= 1);
+      CHECK(by_ipa <= 2);
+      CHECK(all.size() == 5 + by_ipa);
+    }
+  }
+  CHECK(unmapped(arch::stage2_4k{}) == std::vector<std::string>{"dsb ishst", "tlbi ripas2e1is 0x718000040000", "dsb ish",
+                                                               "tlbi vmalle1is", "dsb ish", "isb"});
+}
+
+TEST_CASE("DAT: tables that go cost one IDTE at most for each segment, tables that stay one IPTE for each") {
+  arch::dat f;
+  const auto gone = unmapped(f);
+  CHECK(gone == std::vector<std::string>{"idte table=0x40204003 address=0x40000000 additional=0x1ff local",
+                                         "idte table=0x40204003 address=0x60000000 additional=0x1ff local",
+                                         "idte table=0x40000007 address=0x0 additional=0x0 local"});
+  const auto stay = narrowed(f);
+  CHECK(stay.size() == 1024);
+  CHECK(count(stay, "ipte") == 1024);
+  CHECK(stay.front() == "ipte pto=0x40004000 address=0x40000000 additional=0xff local");
+  f.ipte_ranges = false;
+  CHECK(narrowed(f).size() == gib);
+}
+
+TEST_CASE("DAT: pages of one table that go one by one share an IPTE, also across holes") {
+  const auto g = make_guest(arch::dat{}, {.cpus = 1});
+  REQUIRE(g);
+  machine& m = g->m();
+  REQUIRE(m.map(g->state(), {gfn{0}, 256}, hfn{0x1000}, {perm::rwx}) == status::ok);
+  for (std::uint64_t i = 1; i < 256; i += 2) REQUIRE(m.unmap(g->state(), {gfn{i}, 1}) == status::ok);
+  g->flushes.clear();
+  const auto all = section(*g, [&](lazy_state* l) {
+    for (std::uint64_t i = 2; i < 100; i += 2) REQUIRE(m.unmap(l, {gfn{i}, 1}) == status::ok);
+    return m.unmap(l, {gfn{200}, 1});
+  });
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].find("address=0x2000 additional=0x60 ") != std::string::npos);
+  CHECK(all[1].find("address=0xc8000 additional=0x0 ") != std::string::npos);
+}
+
+TEST_CASE("DAT: commands are local while the space has run on the committing cpu alone, then global") {
+  const auto g = make_guest(arch::dat{}, {.cpus = 2});
+  REQUIRE(g);
+  machine& m = g->m();
+  for (const bool elsewhere : {false, true}) {
+    if (elsewhere) g->s().note_run(1);
+    REQUIRE(m.map(g->state(), {gfn{7}, 1}, hfn{0x1000}, {perm::rwx}) == status::ok);
+    g->flushes.clear();
+    REQUIRE(m.protect(g->state(), {gfn{7}, 1}, perm::rx) == status::ok);
+    REQUIRE(commands(*g).size() == 1);
+    CHECK(commands(*g)[0].ends_with(" local") == !elsewhere);
+    REQUIRE(m.unmap(g->state(), {gfn{7}, 1}) == status::ok);
+  }
+}
+
+TEST_CASE("DAT with EDAT-2: a frame that is split, joined or protected is replaced by one CRDTE, without an invalid moment") {
+  arch::dat f;
+  f.edat = 2;
+  const auto g = make_guest(f, {.cpus = 1});
+  REQUIRE(g);
+  REQUIRE(g->m().map(g->state(), {gfn{0x100}, 0x100}, hfn{0x100}, {perm::rwx}) == status::ok);
+  bool present = true;
+  g->on_flush = [&](const runtime::flush_plan&) { present = present && g->in_tables(gfn{0x180}); };
+  REQUIRE(g->m().protect(g->state(), {gfn{0x100}, 0x100}, perm::rx) == status::ok);
+  REQUIRE(g->m().protect(g->state(), {gfn{0x100}, 1}, perm::rwx) == status::ok);
+  REQUIRE(g->m().map_exact(g->state(), {gfn{0x100}, 0x100}, hfn{0x100}, {perm::rwx}, 1) == status::ok);
+  CHECK(present);
+  CHECK(count(commands(*g), "crdte") == 3);
+  CHECK(commands(*g).size() == 3);
+}
+}
+
+}  // namespace quire::tests
