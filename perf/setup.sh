@@ -8,6 +8,10 @@ packages=(
   g++ binutils meson ninja-build pkg-config python3
   libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev doctest-dev
 )
+# What only the tests need: emulators that execute our tables, and compilers for their architectures.
+test_packages=(
+  qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static
+)
 
 say() { printf 'quire: %s\n' "$*" >&2; }
 die() {

@@ -59,7 +59,10 @@ class machine {
     s->set_format(f);
     s->backend = &backend_for<F>();
     const status done = finish_space(cpu, *s);
-    if (done == status::ok) s->root_register = f.root_register(s->root);
+    if (done == status::ok) {
+      s->root_register = f.root_register(s->root);
+      if (host_.barrier) host_.barrier(host_.context, cpu);  // a CPU may enter the space: its root must be seen empty
+    }
     made = done == status::ok ? s : nullptr;
     return done;
   }

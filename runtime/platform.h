@@ -60,7 +60,8 @@ struct platform {
   /// Null, or puts `saved` back. Called before `barrier`.
   void (*close_tables)(void* context, unsigned cpu, std::uint64_t saved) = nullptr;
   /// Null, or the barriers that table writes of `cpu` still need, so that every CPU's walks see them; called after the
-  /// writes of a section, and before flush(), pause() and the leave() of a nested section return.
+  /// writes of a section, before flush(), pause() and the leave() of a nested section return, and when a space was made.
+  /// arm64: DSB ISHST. Entries that become valid where none was are not in any flush plan.
   void (*barrier)(void* context, unsigned cpu) = nullptr;
   /// Null, or what to do while spinning on another cpu.
   void (*relax)(void* context) = nullptr;

@@ -21,8 +21,8 @@ enum class dat_flush : std::uint16_t {
   /// Clears by ASCE and leaves entries alone. Operand: ASCE (R3), with 2048, the clearing-by-ASCE option, in R2.
   idte_asce,
   idte_asce_local,
-  /// Compares, replaces and purges. Operands: expected entry (R1), new entry (R1 + 1), table designation, guest
-  /// address.
+  /// Compares, replaces and purges. Operands: expected entry (R1), new entry (R1 + 1), table origin with 1 in bit 59
+  /// and the type in bits 60 and 61 (R2; the type of a page table would be 0 without bit 59), guest address (R2 + 1).
   crdte,
   crdte_local,
   /// Clears everything: CSP on a word of the sink's own, or PTLB. Where common segments make TLB entries outlive
@@ -39,7 +39,7 @@ constexpr void plan_flush(const dat& f, std::uint64_t asce, const flush_request&
   for (const entry_run& e : r.entries) {
     const std::uint64_t gpa = e.first.byte();
     if (e.replace) {
-      out.add({op(dat_flush::crdte), {e.from, e.to, dat::designation(e.table, e.level), gpa}});
+      out.add({op(dat_flush::crdte), {e.from, e.to, e.table.byte | zbit(59) | dat::TT::make(e.level - 1u), gpa}});
     } else if (e.level > 0) {
       out.add({op(dat_flush::idte), {dat::designation(e.table, e.level), gpa, e.entries - 1u}});
     } else {

@@ -19,11 +19,13 @@ guest_base& self(void* context) { return *static_cast<guest_base*>(context); }
 }  // namespace
 
 guest_base::guest_base(const options& o)
-    : memory_(new std::byte[o.table_bytes + largest_table]),
-      source_(aligned(memory_.get(), o.table_bytes), o.base) {
+    : memory_(new std::byte[o.table_bytes + largest_table]()),
+      table_memory_(aligned(memory_.get(), o.table_bytes)),
+      source_(table_memory_, o.base) {
   host_ = runtime::host::hosted_platform();
   host_.context = this;
   host_.table_offset = source_.table_offset();
+  host_.sink_writes_entries = o.sink_writes_entries;
   host_.allocate = [](void* context, std::size_t bytes, std::size_t align) {
     ++self(context).record_allocations;
     return runtime::host::hosted_platform().allocate(nullptr, bytes, align);

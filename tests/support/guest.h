@@ -49,6 +49,7 @@ class guest_base {
     unsigned cpus = 2;
     std::size_t table_bytes = std::size_t{4} << 20;
     std::uint64_t base = 0x40000000;
+    bool sink_writes_entries = false;  ///< platform::sink_writes_entries
     runtime::pool_options pool = {0, 1};  // exact: no frame is kept aside
     unsigned max_leaf_level = arch::level_limit - 1;
     bool running = true;      ///< a cpu has run the space, so that flushes are planned
@@ -62,6 +63,8 @@ class guest_base {
     return *space_;
   }
   const runtime::platform& host() const { return host_; }
+  /// Table memory from options::base on, as far as it was handed out.
+  std::span<std::byte> table_memory() { return {table_memory_.data(), source_.used()}; }
   /// A memory type other than the default, if the format has one.
   std::uint8_t second_type() { return s().shape.memory_types > 1; }
   lazy_state* state(unsigned cpu = 0) { return machine_.state(cpu, s()); }
@@ -103,6 +106,7 @@ class guest_base {
   status create(const F& f, const options& o) {
     const runtime::space_options so{o.max_leaf_level, {this, o.observed ? &guest_base::hear : nullptr}};
     const status made = machine_.create_space(0, f, so, space_);
+    hooks.clear();  // the barrier behind the new root
     if (made == status::ok && o.running) space_->note_run(0);
     return made;
   }
@@ -111,6 +115,7 @@ class guest_base {
   static void hear(void* context, unsigned cpu, const runtime::report& r);
 
   std::unique_ptr<std::byte[]> memory_;
+  std::span<std::byte> table_memory_;
   runtime::host::block_tables source_;
   runtime::platform host_;
   machine machine_;
