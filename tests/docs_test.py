@@ -104,6 +104,20 @@ def check_sources():
             check(key in known, path, f'cites [{key}], which docs/references.md lacks')
 
 
+def check_semantics():
+    """Each test that docs/semantics.md names is in the file that it names, and each rule has a section."""
+    path = 'docs/semantics.md'
+    text = text_of(path)
+    named = re.findall(r'^- \[`(tests/[\w/]+\.cc)`\]\(\S+\): "(.*)"$', text, re.M)
+    check(len(named) > 17, path, 'names hardly any test')
+    for source, name in named:
+        cases = re.findall(r'TEST_CASE(?:_TEMPLATE)?\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text_of(source))
+        found = [''.join(re.findall(r'"((?:[^"\\]|\\.)*)"', c)) for c in cases]
+        check(name in found, path, f'{source} has no test "{name}"')
+    rules = [int(n) for n in re.findall(r'^## Rule (\d+)$', text, re.M)]
+    check(rules == list(range(1, 18)), path, f'has sections for rules {rules}')
+
+
 def check_glossary():
     terms = re.findall(r'^- \*\*(.+?)\*\*:', text_of('docs/glossary.md'), re.M)
     plain = [t.lower() for t in terms]
@@ -131,7 +145,7 @@ def check_traces():
             check(hashlib.sha256(f.read()).hexdigest() == sums[name], f'perf/traces/{name}', 'has another checksum')
 
 
-for one in check_links, check_names, check_readme, check_sources, check_glossary, check_folders, check_traces:
+for one in check_links, check_names, check_readme, check_sources, check_semantics, check_glossary, check_folders, check_traces:
     try:
         one()
     except OSError as e:

@@ -71,7 +71,7 @@ class ipa_commands {
     if (const std::uint64_t below = (at & (unit - 1)) >> granule_) {
       const std::uint64_t above = (unit >> granule_) - below;
       if (left <= most) return singles(at, left, left);
-      if (above + commands(left - above) <= most) {
+      if (left >= above && above + commands(left - above) <= most) {
         if (!singles(at, left, above)) return false;
       } else {
         at -= below << granule_;

@@ -78,7 +78,7 @@ struct npt {
     const auto was = kind(from, level);
     if (was == entry_kind::empty) return transition::store;
     const word lost = from & ~to & (P | RW | US | A | (was == entry_kind::leaf ? D : 0));
-    const word moved = (from ^ to) & (frame::mask | PWT | PCD | (level == 1 || level == 2 ? PS : 0));
+    const word moved = (from ^ to) & (frame::mask | PWT | PCD | (level <= 2 ? PS : 0));
     return lost || moved || (to & ~from & NX) ? transition::store_then_flush : transition::store;
   }
   /// nCR3.
