@@ -3,7 +3,8 @@
 
 Links and anchors lead somewhere, names of code and files exist, README.md is short and quotes the example and its
 output, each source file is short and opens with its head comment, each manual that code cites is in
-docs/references.md, the glossary is in order, the folders' READMEs have one shape, the traces have their checksums.
+docs/references.md, docs/semantics.md has each rule and names tests that exist, the glossary is in order, the folders'
+READMEs have one shape, the traces have their checksums.
 """
 import hashlib
 import os
@@ -104,18 +105,28 @@ def check_sources():
             check(key in known, path, f'cites [{key}], which docs/references.md lacks')
 
 
+def test_names(path):
+    """The names of the test cases in a file. A name may be split over adjacent string literals."""
+    literal = r'"((?:[^"\\]|\\.)*)"'
+    cases = re.findall(rf'TEST_CASE(?:_TEMPLATE)?\(\s*((?:{literal}\s*)+)', text_of(path))
+    return {''.join(re.findall(literal, c[0])).replace('\\"', '"') for c in cases}
+
+
 def check_semantics():
     """Each test that docs/semantics.md names is in the file that it names, and each rule has a section."""
     path = 'docs/semantics.md'
     text = text_of(path)
-    named = re.findall(r'^- \[`(tests/[\w/]+\.cc)`\]\(\S+\): "(.*)"$', text, re.M)
-    check(len(named) > 17, path, 'names hardly any test')
-    for source, name in named:
-        cases = re.findall(r'TEST_CASE(?:_TEMPLATE)?\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text_of(source))
-        found = [''.join(re.findall(r'"((?:[^"\\]|\\.)*)"', c)) for c in cases]
-        check(name in found, path, f'{source} has no test "{name}"')
-    rules = [int(n) for n in re.findall(r'^## Rule (\d+)$', text, re.M)]
+    named = re.findall(r'^- \[`(tests/[\w/]+\.cc)`\]\((\S+)\): "(.*)"$', text, re.M)
+    check(len(named) == text.count('[`tests/'), path, 'a linked test file is not followed by the name of one test')
+    for source, target, name in named:
+        check(target == f'../{source}', path, f'the link to {source} leads to {target}')
+        check(name in test_names(source), path, f'{source} has no test "{name}"')
+    parts = re.split(r'^## (.+)$', text, flags=re.M)
+    sections = list(zip(parts[1::2], parts[2::2]))
+    rules = [int(h.split()[1]) for h, _ in sections if re.fullmatch(r'Rule \d+', h)]
     check(rules == list(range(1, 18)), path, f'has sections for rules {rules}')
+    for head, body in sections:
+        check('\n- [`tests/' in body or 'Not implemented yet.' in body, path, f'"{head}" names no test')
 
 
 def check_glossary():
@@ -145,7 +156,8 @@ def check_traces():
             check(hashlib.sha256(f.read()).hexdigest() == sums[name], f'perf/traces/{name}', 'has another checksum')
 
 
-for one in check_links, check_names, check_readme, check_sources, check_semantics, check_glossary, check_folders, check_traces:
+for one in (check_links, check_names, check_readme, check_sources, check_semantics, check_glossary, check_folders,
+            check_traces):
     try:
         one()
     except OSError as e:
