@@ -1,4 +1,4 @@
-// The smallest format with every feature: read it before writing your own; the tests exhaust it.
+// The smallest format whose entries break, hold A and D, and are big-endian: read it before writing your own.
 // Level 0 = 4 KiB leaves, 1 = 64 KiB leaves or tables, 2 = tables; 2 MiB of guest memory in all.
 #pragma once
 
@@ -21,6 +21,7 @@ struct example_format {
   using frame = field<47, 12>;
   using origin = field<47, 6>;  // tables that entries point to are as small as 64 bytes
 
+  constexpr const char* bad_options() const { return nullptr; }
   constexpr unsigned levels() const { return 3; }
   constexpr unsigned input_bits() const { return 21; }
   constexpr unsigned output_bits() const { return 48; }

@@ -45,6 +45,8 @@ concept entry_format = std::copyable<F> && requires(const F f, typename F::word 
   // True if classify() can answer break_before_make; then park() and friends exist (see parking_format).
   { F::breaks } -> std::convertible_to<bool>;
 
+  // Why the options of a space make no sense, or null. Only then do the other members hold.
+  { f.bad_options() } -> std::same_as<const char*>;
   { f.levels() } -> std::same_as<unsigned>;
   { f.input_bits() } -> std::same_as<unsigned>;   // guest-physical address bits
   { f.output_bits() } -> std::same_as<unsigned>;  // host-physical address bits

@@ -75,13 +75,13 @@ std::string set(any_format& f, const std::string& name, const std::string& value
 
 std::string check(const any_format& f) {
   const arch::stage2_options& o = options_of(f);
-  const bool large = granule_of(f) == 16;
-  if (o.lpa2 && large) return "lpa2=on: LPA2 is of granules 4k and 16k; with 64k, ipa_bits and oa_bits go to 52 without it";
-  const unsigned most = large || o.lpa2 ? 52 : 48;
-  for (const auto& [name, bits] : {std::pair{"ipa_bits", o.ipa_bits}, std::pair{"oa_bits", o.oa_bits}}) {
-    if (bits > most) return fmt::format("{}={}: at most 48 without lpa2=on, with granule={}", name, bits, size_name(1u << granule_of(f)));
-  }
-  return {};
+  const unsigned granule = granule_of(f);
+  const char* wrong = granule == 12   ? std::get<arch::stage2_4k>(f).bad_options()
+                      : granule == 14 ? std::get<arch::stage2_16k>(f).bad_options()
+                                      : std::get<arch::stage2_64k>(f).bad_options();
+  if (!wrong) return {};
+  return fmt::format("granule={} ipa_bits={} oa_bits={} lpa2={}: {}", size_name(1u << granule), o.ipa_bits, o.oa_bits,
+                     switch_text(o.lpa2), wrong);
 }
 
 named_texts values(const any_format& f) {

@@ -150,7 +150,7 @@ class entry_writer {
     const bool replace = t == arch::transition::replace_by_instruction;
     if (held) {
       held->to = now;
-      held->replace = replace;
+      if (t != arch::transition::store) held->replace = replace;  // changed back: by the same instruction
     } else if (t == arch::transition::store) {
       at.store(now);
       ++c_.count.entries_written;

@@ -51,9 +51,11 @@ class machine {
 
   /// Makes a space of format `f`, its root table empty.
   /// A max_leaf_level that the format has not is lowered to the next one that it has.
-  /// Errors: no_memory (or more table sizes than max_table_sizes), no_tables, too_many. Blocks on a lock; allocates.
+  /// Errors: bad_format, no_memory (or more table sizes than max_table_sizes), no_tables, too_many. Blocks on a lock; allocates.
   template <arch::flushing_format F>
   status create_space(unsigned cpu, const F& f, const space_options& o, space*& made) {
+    made = nullptr;
+    if (f.bad_options()) return status::bad_format;
     space* s = nullptr;
     if (const status failed = allocate_space(o, arch::geometry_of(f), s); failed != status::ok) return failed;
     s->set_format(f);

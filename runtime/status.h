@@ -13,6 +13,7 @@ enum class [[nodiscard]] status : std::uint8_t {
   bad_range,        ///< empty, or beyond the input or output size of the format
   misaligned,       ///< not a multiple of the smallest leaf, or of the leaf size asked for
   bad_attributes,   ///< the format cannot express the access, memory type or options
+  bad_format,       ///< the options of the format make no sense: its bad_options() tells why
   bad_leaf_level,   ///< the format has no leaves at the level asked for
   no_tables,        ///< table memory is used up; nothing was changed or queued
   no_memory,        ///< memory for the runtime's own records is used up
@@ -30,6 +31,7 @@ constexpr const char* status_text(status s) {
     case status::bad_range: return "the range is empty or beyond the address size";
     case status::misaligned: return "the range is not aligned to the leaf size";
     case status::bad_attributes: return "the format cannot express these attributes";
+    case status::bad_format: return "the options of the format make no sense";
     case status::bad_leaf_level: return "the format has no leaves of this size";
     case status::no_tables: return "table memory is used up";
     case status::no_memory: return "memory for the runtime's records is used up";

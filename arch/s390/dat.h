@@ -41,6 +41,10 @@ struct dat {
   bool common_segments = false;  ///< all segments are common: TLB entries are shared between spaces
   bool ipte_ranges = true;       ///< facility 13: IPTE takes a count of additional entries
 
+  constexpr const char* bad_options() const {
+    if (asce > top::region1) return "the ASCE designates a segment table or one of three kinds of region tables";
+    return edat > 2 ? "there are EDAT-1 and EDAT-2 only" : nullptr;
+  }
   constexpr unsigned levels() const { return 2 + static_cast<unsigned>(asce); }
   constexpr unsigned input_bits() const { return 31 + 11 * static_cast<unsigned>(asce); }
   constexpr unsigned output_bits() const { return 64; }

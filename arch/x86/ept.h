@@ -47,6 +47,7 @@ struct ept {
   bool shadow_stack = false;        ///< EPTP bit 7: enforce access rights of supervisor shadow-stack pages
   bool hyperv = false;              ///< nested under Hyper-V: flush by hypercall, see ept_flush.h
 
+  constexpr const char* bad_options() const { return nullptr; }
   constexpr unsigned levels() const { return five_levels ? 5 : 4; }
   /// MAXPHYADDR is at most 52, so a fifth level adds 4 bits, not 9.
   constexpr unsigned input_bits() const { return five_levels ? 52 : 48; }

@@ -26,6 +26,7 @@ struct npt {
 
   std::uint32_t asid = 1;  ///< what TLB_CONTROL flushes; 0 is the host's
 
+  constexpr const char* bad_options() const { return asid == 0 ? "ASID 0 is the host's" : nullptr; }
   constexpr unsigned levels() const { return 4; }
   constexpr unsigned input_bits() const { return 48; }
   constexpr unsigned output_bits() const { return 52; }

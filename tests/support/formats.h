@@ -1,4 +1,4 @@
-// The formats and options that contract tests run over: add a format here, in one line.
+// The formats and options that contract tests run over: a format is added here.
 #pragma once
 
 #include <string>
