@@ -40,7 +40,7 @@ struct answer {
   /// The access was done. True for poke, command and peek.
   bool done = false;
   /// Physical address that was reached; for a write the expected one if it arrived there, else 0; for a fetch 0; for
-  /// peek the value.
+  /// peek the value. Of a fault 0; on x86 its guest-physical address.
   std::uint64_t value = 0;
   /// Of a fault, as the architecture reports it: arm64 ESR_EL2 (or PAR_EL1 for translations) and HPFAR_EL2; s390 the
   /// program-interruption code and the TEID; x86 the exit reason and the exit qualification. Of a translation that

@@ -1,6 +1,6 @@
 // tests/emulator/arm64/payload.cc: a program for EL2 that carries out requests on stage 2 and prints answers.
 //
-// It reads the block that pack_run() made for VTTBR_EL2 and VTCR_EL2, little-endian, at block_first.
+// It reads the block that pack_run() made for VTTBR_EL2, VTCR_EL2 and HCR_EL2, little-endian, at block_first.
 #include "tests/emulator/arm64/payload.h"
 
 #include "tests/emulator/arm64/layout.h"
@@ -34,7 +34,7 @@ reply translated(u64 address, bool at_done) {
   return {1, (par & 0xf'ffff'ffff'f000) | (address & 0xfff), {par, 0}};
 }
 
-reply run_command(u64 op, u64 operand) {
+reply run_command(u64 op, u64 operand, u64 second) {
   switch (static_cast<command>(op)) {
     case command::dsb_ishst:
       asm volatile("dsb ishst" ::: "memory");
@@ -57,6 +57,9 @@ reply run_command(u64 op, u64 operand) {
     case command::tlbi_vmalls12e1is:
       asm volatile("tlbi vmalls12e1is" ::: "memory");
       break;
+    case command::load_tables:
+      set_tested_tables(operand, second);
+      break;
     default:
       return {};
   }
@@ -65,14 +68,15 @@ reply run_command(u64 op, u64 operand) {
 
 reply perform(const packed_request& r) {
   const u64* operand = r.operand;
+  const bool el0 = operand[2] == at_el0;
   reply result;
   switch (static_cast<probe>(r.what)) {
     case probe::read:
-      return guest_read(operand[0]);
+      return guest_read(operand[0], el0);
     case probe::write:
-      return guest_write(operand[0], operand[1]);
+      return guest_write(operand[0], operand[1], el0);
     case probe::fetch:
-      return guest_fetch(operand[0]);
+      return guest_fetch(operand[0], el0);
     case probe::translate_read:
       return translated(operand[0], at_read(operand[0]));
     case probe::translate_write:
@@ -81,7 +85,7 @@ reply perform(const packed_request& r) {
       result.done = physical_store(operand[0], operand[1]) ? 1 : 0;
       return result;
     case probe::command:
-      return run_command(operand[0], operand[1]);
+      return run_command(operand[0], operand[1], operand[2]);
     case probe::peek:
       result.done = physical_load(operand[0], &result.value) ? 1 : 0;
       return result;
@@ -109,10 +113,10 @@ void payload_main() {
   open_output();
   const u64* block = reinterpret_cast<const u64*>(block_first);
   const u64 requests = block[0], landings = block[1];
-  const auto* l = reinterpret_cast<const landing*>(block + 4);
+  const auto* l = reinterpret_cast<const landing*>(block + 5);
   const auto* r = reinterpret_cast<const packed_request*>(l + landings);
   for (u64 i = 0; i < landings; ++i) fill(l[i]);
-  set_up_guest(block[2], block[3]);
+  set_up_guest(block[2], block[3], block[4]);
   for (u64 i = 0; i < requests; ++i) print_answer(perform(r[i]));
   leave(0);
 }

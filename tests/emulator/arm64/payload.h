@@ -27,10 +27,11 @@ void print_hex(u64 value);
 [[noreturn]] void leave(u64 status);
 
 // payload_guest.cc
-void set_up_guest(u64 vttbr_el2, u64 vtcr_el2);
-reply guest_read(u64 address);
-reply guest_write(u64 address, u64 arrival);
-reply guest_fetch(u64 address);
+void set_up_guest(u64 vttbr_el2, u64 vtcr_el2, u64 hcr_el2);
+void set_tested_tables(u64 vttbr_el2, u64 vtcr_el2);
+reply guest_read(u64 address, bool el0);
+reply guest_write(u64 address, u64 arrival, bool el0);
+reply guest_fetch(u64 address, bool el0);
 
 }  // namespace quire::tests::arm64
 

@@ -1,13 +1,13 @@
 // tests/emulator/arm64/runner.cc: run_qemu_arm64(), which has QEMU's arm64 machine walk stage 2 tables.
 //
-// Registers: vttbr_el2 and vtcr_el2, both needed, loaded as they are. Memory and landing areas lie in
-// [0x41000000, 0xc0000000). The tables under test need no entry for the payload, but no real access may go to
-// stub_page (layout.h). A fetch is of the instruction 16 bytes into the page. Operands of a command: a number
-// of `enum class command` (layout.h), Xt. A poke or peek where there is no memory is not done.
-// A fault that is not stage 2's own (no memory behind the address, an address of more than 52 bits) is taken
-// to EL1; then detail[0] is ESR_EL1 and detail[1] is 0. Where a table lies outside memory, a translation
-// gives ESR_EL2, not PAR_EL1. QEMU keeps about 250 pages in its TLB: beyond that a stale page may go by
-// itself.
+// Registers: vttbr_el2 and vtcr_el2, both needed, loaded as they are; hcr_el2, or else RW, DC and VM are set.
+// Memory and landing areas lie in [0x41000000, 0xc0000000). The tables under test need no entry for the
+// payload, but no real access may go to stub_page (layout.h). A fetch is of the instruction 16 bytes into the
+// page. operand[2] of a real access: at_el0, or 0 for EL1. Operands of a command: a number of `enum class
+// command` (layout.h), Xt. A poke or peek where there is no memory is not done. A fault that is not stage 2's
+// own (no memory behind the address, an address of more than 52 bits) is taken to EL1; then detail[0] is
+// ESR_EL1 and detail[1] is 0. Where a table lies outside memory, a translation gives ESR_EL2, not PAR_EL1.
+// QEMU keeps about 250 pages in its TLB: beyond that a stale page may go by itself.
 #include <algorithm>
 #include <array>
 
@@ -16,6 +16,10 @@
 
 namespace quire::tests {
 namespace {
+
+// [armarm] "HCR_EL2, Hypervisor Configuration Register": RW, VM. DC: stage 1 is off and its attributes are
+// Normal write-back, so PAR_EL1.ATTR shows those of stage 2.
+constexpr std::uint64_t default_hcr = 1u << 31 | 1u << 12 | 1u << 0;
 
 std::string hex(std::uint64_t value) {
   std::string digits;
@@ -88,7 +92,8 @@ emulator_result run_qemu_arm64(const emulator_run& run) {
   if (!vttbr || !vtcr) return {"vttbr_el2 or vtcr_el2 is missing", {}};
   for (const auto& wrong : {check_memory(run), check_requests(run)})
     if (!wrong.empty()) return {wrong, {}};
-  const std::string block = pack_run(run, std::array{*vttbr, *vtcr}, std::endian::little);
+  const std::uint64_t hcr = register_value(run, "hcr_el2").value_or(default_hcr);
+  const std::string block = pack_run(run, std::array{*vttbr, *vtcr, hcr}, std::endian::little);
   if (block.size() > arm64::block_end - arm64::block_first) return {"too many requests", {}};
 
   scratch_folder folder;

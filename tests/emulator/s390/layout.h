@@ -44,6 +44,13 @@ enum class op : std::uint64_t {
   idte_asce_local,
   crdte,  ///< old, new, table, guest address; the answer's detail[0] is the condition code
   crdte_local,
+  purge,        ///< COMPARE AND SWAP AND PURGE
+  purge_local,  ///< PURGE TLB
+  // Those that only tests use.
+  load_asce = 0xf8,  ///< asce: that of the spaces under test from now on; QEMU drops its TLB
+  set_key,           ///< absolute address, storage key
+  key,               ///< absolute address; the answer's value is the storage key
+  reset_reference,   ///< absolute address; the answer's detail[0] is the condition code
 };
 
 inline constexpr std::uint64_t answer_line_bytes =

@@ -59,7 +59,7 @@ stop_unexpected:
         lpswe   0(%r1)
 
 # void load_spaces(std::uint64_t asce)
-# Once only: QEMU drops its whole TLB at each LCTLG.
+# Before the first request, and where a test asks for it: QEMU drops its whole TLB at each LCTLG.
         function load_spaces
         larl    %r1, controls
         stg     %r2, 8(%r1)
@@ -186,6 +186,42 @@ stop_unexpected:
         .endm
         crdte_function crdte_global, 0
         crdte_function crdte_local, 1
+
+# void csp_purge(std::uint32_t* word): COMPARE AND SWAP AND PURGE, which purges where the comparison is equal
+        function csp_purge
+        l       %r4, 0(%r2)
+        lr      %r5, %r4
+        lghi    %r3, 1                  # bit 63: purge the TLBs
+        ogr     %r3, %r2
+        csp     %r4, %r3
+        br      %r14
+
+# void ptlb()
+        function ptlb
+        .insn   s, 0xb20d0000, 0
+        br      %r14
+
+# Storage keys: SET STORAGE KEY EXTENDED, INSERT STORAGE KEY EXTENDED, RESET REFERENCE BIT EXTENDED.
+
+# void sske(std::uint64_t address, std::uint64_t key)
+        function sske
+        .insn   rre, 0xb22b0000, %r3, %r2
+        br      %r14
+
+# std::uint64_t iske(std::uint64_t address)
+        function iske
+        lghi    %r3, 0
+        .insn   rre, 0xb2290000, %r3, %r2
+        lgr     %r2, %r3
+        br      %r14
+
+# std::uint64_t rrbe(std::uint64_t address): the condition code
+        function rrbe
+        .insn   rre, 0xb22a0000, %r0, %r2
+        ipm     %r2
+        srl     %r2, 28
+        llgfr   %r2, %r2
+        br      %r14
 
 # std::uint64_t service_call(std::uint64_t command, void* sccb): the condition code of SERVC
         function service_call

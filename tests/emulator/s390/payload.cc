@@ -7,7 +7,8 @@
 #include "tests/emulator/s390/payload_output.h"
 
 namespace quire::tests::s390 {
-// payload.S. Each std::uint64_t is 0 or the code of the program interruption that the instruction met.
+// payload.S. Each std::uint64_t is 0 or the code of the program interruption that the instruction met; not so
+// those about storage keys.
 extern "C" {
 void load_spaces(std::uint64_t asce);
 std::uint64_t real_read(std::uint64_t address, std::uint64_t* value);
@@ -26,6 +27,11 @@ std::uint64_t crdte_global(std::uint64_t old, std::uint64_t made, std::uint64_t 
                            std::uint64_t* cc);
 std::uint64_t crdte_local(std::uint64_t old, std::uint64_t made, std::uint64_t table, std::uint64_t address,
                           std::uint64_t* cc);
+void csp_purge(std::uint32_t* word);
+void ptlb();
+void sske(std::uint64_t address, std::uint64_t key);
+std::uint64_t iske(std::uint64_t address);
+std::uint64_t rrbe(std::uint64_t address);
 void payload_main();
 void payload_interrupted();
 }
@@ -128,6 +134,26 @@ probe_answer crdte(const std::uint64_t* operand, bool local) {
   return {.done = 1, .value = 0, .detail = {cc, 0}};
 }
 
+probe_answer purge(bool local) {
+  static std::uint32_t word = 0;
+  if (local) {
+    ptlb();
+  } else {
+    csp_purge(&word);
+  }
+  return outcome(0, 0);
+}
+
+probe_answer set_key(const std::uint64_t* operand) {
+  sske(operand[0], operand[1]);
+  return outcome(0, 0);
+}
+
+probe_answer load_asce(const std::uint64_t* operand) {
+  load_spaces(operand[0]);
+  return outcome(0, 0);
+}
+
 probe_answer command(const packed_request& r) {
   const std::uint64_t* operand = r.operand + 1;
   switch (static_cast<op>(r.operand[0])) {
@@ -147,6 +173,18 @@ probe_answer command(const packed_request& r) {
       return crdte(operand, false);
     case op::crdte_local:
       return crdte(operand, true);
+    case op::purge:
+      return purge(false);
+    case op::purge_local:
+      return purge(true);
+    case op::load_asce:
+      return load_asce(operand);
+    case op::set_key:
+      return set_key(operand);
+    case op::key:
+      return outcome(0, iske(operand[0]));
+    case op::reset_reference:
+      return {.done = 1, .value = 0, .detail = {rrbe(operand[0]), 0}};
   }
   return {};
 }

@@ -46,6 +46,8 @@ struct run_request {
 /// First operand of run_probe::command: arch::ept_flush::invept_single, and those that only tests use.
 enum class run_command : std::uint64_t {
   invept_single = 0,      ///< INVEPT type 1; next operand: EPTP
+  load_eptp = 0xfc,       ///< next operand: EPTP of the VM entries that follow
+  invept = 0xfd,          ///< next operands: type, EPTP
   read_poke_read = 0xfe,  ///< see guest.h; next operands: guest address, guest address of an entry, its new value
   invept_global = 0xff    ///< INVEPT type 2
 };

@@ -151,7 +151,7 @@ std::uint64_t run(guest_registers& r, std::uint64_t rip, bool single_step) {
 outcome fault_of(std::uint64_t address, std::uint64_t reason) {
   const std::uint64_t fault = vmread(field::guest_physical_address);
   if ((fault ^ address) >> 12) fail("the guest cannot use its stub page, it faulted at", fault);
-  return {false, 0, reason, vmread(field::exit_qualification)};
+  return {false, fault, reason, vmread(field::exit_qualification)};
 }
 
 bool is_ept_fault(std::uint64_t reason) {
@@ -174,6 +174,8 @@ void start_guest(std::uint64_t eptp) {
   set_host_state();
   set_guest_state();
 }
+
+void change_tables(std::uint64_t eptp) { set(field::eptp, eptp); }
 
 outcome access_guest(access what, std::uint64_t address, std::uint64_t value) {
   const std::uint64_t target = show(probe_window, address);

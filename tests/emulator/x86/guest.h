@@ -9,13 +9,16 @@ enum class access { read, write, fetch };
 
 struct outcome {
   bool done = false;
-  std::uint64_t value = 0;          ///< what was read
+  std::uint64_t value = 0;          ///< what was read; of a fault, its guest-physical address
   std::uint64_t reason = 0;         ///< basic exit reason of a fault
   std::uint64_t qualification = 0;  ///< of a fault
 };
 
 /// Enters VMX root operation, prepares the VMCS and the stub page. Once.
 void start_guest(std::uint64_t eptp);
+
+/// Other tables, for the VM entries that follow; they map the stub page too.
+void change_tables(std::uint64_t eptp);
 
 /// Reads 8 bytes at `address`, stores `value` at `address` + 8, or fetches at `address`; ends the machine if the guest
 /// comes to something else than this access or its fault.

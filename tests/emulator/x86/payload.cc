@@ -50,7 +50,9 @@ outcome execute_invept(std::uint64_t type, std::uint64_t eptp) {
 outcome execute_command(const run_request& r) {
   switch (static_cast<run_command>(r.operand[0])) {
     case run_command::invept_single: return execute_invept(1, r.operand[1]);
+    case run_command::invept: return execute_invept(r.operand[1], r.operand[2]);
     case run_command::invept_global: return execute_invept(2, 0);
+    case run_command::load_eptp: change_tables(r.operand[1]); return {true, 0, 0, 0};
     case run_command::read_poke_read: return read_poke_read(r.operand[1], r.operand[2], r.operand[3]);
   }
   fail("unknown command", r.operand[0]);
