@@ -1,4 +1,6 @@
 // arm64 stage 2 on the command line: settings, VTTBR_EL2 and VTCR_EL2.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "perf/formats.h"
@@ -136,7 +138,10 @@ std::string from_registers(any_format& f, const register_reader& read, arch::tab
   }
   root = {vttbr & arch::field<47, 1>::mask};
   if (o.oa_bits > 48) root = {(vttbr & arch::field<47, 6>::mask) | arch::field<5, 2>::get(vttbr) << 48};
-  return {};
+  const auto shape = std::visit([](const auto& chosen) { return arch::geometry_of(chosen); }, f);
+  const std::uint64_t bytes = std::max(std::uint64_t{1} << shape.index_bits[shape.top()] << 3, std::uint64_t{64});
+  if (root.byte % bytes == 0) return {};
+  return fmt::format("vttbr_el2 {:#x}: the root at {:#x} is not aligned to its size, {:#x}", vttbr, root.byte, bytes);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The `quire` command: the options of all subcommands; runs the one that is named.
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -41,7 +42,7 @@ CLI::Validator file_name() {
 }
 
 void add_settings(CLI::App& command, std::vector<std::string>& settings) {
-  std::string text = "Setting of the format, NAME=VALUE, may be repeated;";
+  std::string text = "Settings of the format, NAME=VALUE ..., may be repeated;";
   for (const format_choice& f : formats()) text += fmt::format(" {}: {};", f.name, f.settings);
   text.pop_back();
   command.add_option("--set", settings, text)->allow_extra_args(false);
@@ -119,6 +120,21 @@ std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   return fmt::format("'{}': no such command; there is replay, tables, walk", unknown.front());
 }
 
+// One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.
+std::vector<std::string> spread_settings(int argc, char** argv) {
+  std::vector<std::string> words;
+  bool after_setting = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool setting = word.find('=') != std::string::npos && word.front() != '-' && word.front() != '/' && word.front() != '.';
+    if (after_setting && setting && words.back() != "--set") words.emplace_back("--set");
+    after_setting = word == "--set" || (after_setting && setting);
+    words.push_back(word);
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
       "Batched page-table updates for hypervisors: replays recorded guests on second-stage tables, eagerly and in\n"
@@ -134,7 +150,7 @@ int run(int argc, char** argv) {
   add_tables(app, chosen);
   add_walk(app, chosen);
   try {
-    app.parse(argc, argv);
+    app.parse(spread_settings(argc, argv));
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help
     return refuse(fmt::format("{}\nTry `quire --help` or `quire COMMAND --help`.", explained(app, e)));

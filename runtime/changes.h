@@ -15,6 +15,7 @@ struct entry_change {
   arch::table_address table;
   std::uint8_t level = 0;
   bool replace = false;  ///< by an instruction that puts `to` in place itself
+  bool undone = false;   ///< changed back: who uses `from` notices nothing, so no instruction is needed
   std::uint64_t from = 0, to = 0;
 };
 
@@ -49,7 +50,8 @@ class entry_changes {
   }
 
   /// Puts neighbouring entries of a table into one run, also across entries that are invalid anyway: an instruction
-  /// does no harm there. Changes are in the order of their slots afterwards, and cannot be found any more.
+  /// does no harm there. What was undone is in none. Changes are in the order of their slots afterwards, and cannot
+  /// be found any more.
   /// @param most     `most(level)`: entries that one instruction takes
   /// @param invalid  `invalid(const entry_change&, n)`: true if the entry n slots further in the same table is invalid
   template <class Most, class Invalid>
@@ -58,6 +60,7 @@ class entry_changes {
     std::size_t n = 0;
     const entry_change* last = nullptr;
     for (const entry_change& c : all()) {
+      if (c.undone) continue;
       if (last && same_table(*last, c) && runs_[n - 1].entries + distance(*last, c) <= most(c.level) &&
           all_between(*last, c, invalid)) {
         runs_[n - 1].entries += distance(*last, c);

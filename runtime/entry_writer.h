@@ -150,14 +150,16 @@ class entry_writer {
     const bool replace = t == arch::transition::replace_by_instruction;
     if (held) {
       held->to = now;
-      if (t != arch::transition::store) held->replace = replace;  // changed back: by the same instruction
+      held->replace = replace;
+      held->undone = t == arch::transition::store;
     } else if (t == arch::transition::store) {
       at.store(now);
       ++c_.count.entries_written;
     } else {
       const std::uint64_t physical = reinterpret_cast<std::uintptr_t>(at.address()) - c_.host.table_offset;
       const arch::table_address table{physical & ~std::uint64_t{s_.table_bytes[level] - 1}};
-      c_.cpu.changes.add({at.address(), g, table, static_cast<std::uint8_t>(level), replace, old, now});
+      const auto l = static_cast<std::uint8_t>(level);
+      c_.cpu.changes.add({at.address(), g, table, l, replace, false, old, now});
       note_stale(level, g, old, drained);
     }
     return old;
@@ -173,7 +175,9 @@ class entry_writer {
     request.entries = changes.runs(most, invalid);
     if (!changes.empty()) request.whole = false;
     if (!c_.host.sink_writes_entries) {
-      for (const entry_change& c : changes.all()) slot(c.at).store(c.replace ? c.to : f_.invalidated(c.from, c.level));
+      for (const entry_change& c : changes.all()) {
+        if (!c.undone) slot(c.at).store(c.replace ? c.to : f_.invalidated(c.from, c.level));
+      }
     }
     return request;
   }

@@ -48,12 +48,14 @@ struct stage2 : stage2_options {
   enum type : std::uint8_t { normal, nc, device };
 
   constexpr const char* bad_options() const {
-    if (lpa2 && granule == 16) return "LPA2 is of granules 4k and 16k; with 64k, ipa_bits and oa_bits go to 52 without it";
+    if (lpa2 && granule == 16) {
+      return "LPA2 is of granules 4k and 16k; with 64k, ipa_bits and oa_bits go to 52 without it";
+    }
     const bool wide = lpa2 || granule == 16;
     if (ipa_bits < 32 || ipa_bits > 52) return "ipa_bits is a number from 32 to 52";
     if (output_size_code(oa_bits) == 7) return "oa_bits is 32, 36, 40, 42, 44, 48 or 52";
-    if (!wide && ipa_bits > 48) return "ipa_bits is at most 48 without LPA2, with this granule";
-    if (!wide && oa_bits > 48) return "oa_bits is at most 48 without LPA2, with this granule";
+    if (!wide && ipa_bits > 48) return "with this granule, ipa_bits is at most 48 unless lpa2=on";
+    if (!wide && oa_bits > 48) return "with this granule, oa_bits is at most 48 unless lpa2=on";
     return nullptr;
   }
   /// The fewest that resolve the input, with a root of up to 16 tables.

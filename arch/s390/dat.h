@@ -93,7 +93,6 @@ struct dat {
       return !iep && (e & IEP) ? "bit 55 of a page-table entry is not 0, without IEP" : nullptr;
     }
     if (TT::get(e) != level - 1) return "table type differs from the table's";
-    if (level >= 2 && !frame(e, level) && TF::get(e) > TL::get(e)) return "table offset is above the table length";
     return frame(e, level) && !iep && (e & IEP) ? "bit 55 of a frame is not 0, without IEP" : nullptr;
   }
 

@@ -197,9 +197,17 @@ TEST_CASE("settings, permissions and types that a format does not have are refus
       {"--format arm64-s2 --set granule=8k", "", {"granule=8k", "4k, 16k or 64k"}},
       {"--format arm64-s2 --set ipa_bits=31", "", {"ipa_bits=31", "from 32 to 52"}},
       {"--format arm64-s2 --set ipa_bits=49", "", {"ipa_bits=49", "at most 48", "lpa2=on"}},
-      {"--format arm64-s2 --set oa_bits=52", "", {"oa_bits=52", "at most 48"}},
+      {"--format arm64-s2 --set oa_bits=52", "", {"oa_bits=52", "at most 48", "lpa2=on"}},
       {"--format arm64-s2 --set oa_bits=41", "", {"oa_bits=41", "32, 36, 40, 42, 44, 48 or 52"}},
-      {"--format arm64-s2 --set granule=64k --set lpa2=on", "", {"lpa2=on", "granules 4k and 16k"}},
+      {"--format arm64-s2 --set granule=64k lpa2=on",
+       "",
+       {"granule=64k ipa_bits=40 oa_bits=48 lpa2=on", "granules 4k and 16k"}},
+      {"--format arm64-s2 --set lpa2=on --set granule=64k --set ipa_bits=52",
+       "",
+       {"granule=64k ipa_bits=52", "go to 52 without it"}},
+      {"--format arm64-s2 --set granule=16k --set oa_bits=52",
+       "",
+       {"granule=16k", "oa_bits=52", "at most 48 unless lpa2=on"}},
       {"--format arm64-s2 --set vmid=65536", "", {"vmid=65536", "from 0 to 65535"}},
       {"--format arm64-s2 --set dbm=yes", "", {"dbm=yes", "on or off"}},
       {"--format s390-dat --set asce=region4", "", {"asce=region4", "segment, region3, region2 or region1"}},
@@ -246,6 +254,11 @@ TEST_CASE("quire walk reads the format's settings from registers and file, and r
   std::vector<std::string> walk = {"walk",   "--format", "arm64-s2", "--base", "0x41000000", "--image",
                                    "a.bin", "--root",   "a.json",   "0x80000123"};
   CHECK(run_quire(walk, folder.path()).out.find("HPA 0x40000123, r--, nc") != std::string::npos);
+  folder.write("b.json", R"({"format": "arm64-s2", "registers": {"vttbr_el2": "0x1000041000800", "vtcr_el2": "0x80057558"}})");
+  const auto astray = run_quire({"walk", "--format", "arm64-s2", "--base", "0x41000000", "--image", "a.bin", "--root", "b.json", "0"},
+                                folder.path());
+  CHECK(astray.status == 2);
+  CHECK(astray.err.find("the root at 0x41000800 is not aligned to its size, 0x4000") != std::string::npos);
   walk.insert(walk.end(), {"--set", "granule=4k"});
   const auto r = run_quire(walk, folder.path());
   CHECK(r.status == 2);

@@ -135,6 +135,62 @@ TEST_CASE("DAT with EDAT-2: a frame that is split, joined or protected is replac
   CHECK(count(commands(*g), "crdte") == 3);
   CHECK(commands(*g).size() == 3);
 }
+
+TEST_CASE("DAT: an entry that a section changes and changes back is left alone, and stays valid") {
+  for (const unsigned edat : {0, 1, 2}) {
+    CAPTURE(edat);
+    const gfn_range frame{gfn{0x100}, edat ? 0x100u : 0x90u};  // 1 MiB, or pages of a table that stays
+    arch::dat f;
+    f.edat = static_cast<std::uint8_t>(edat);
+    for (const bool by_sink : {false, true}) {
+      const auto g = make_guest(f, {.cpus = 1, .sink_writes_entries = by_sink});
+      REQUIRE(g);
+      machine& m = g->m();
+      REQUIRE(m.map(g->state(), frame, hfn{0x100}, {perm::rwx}) == status::ok);
+      const auto before = g->leaves();
+      const auto tables = g->s().tables();
+      g->flushes.clear();
+      g->on_flush = [&](const runtime::flush_plan&) { CHECK(g->leaves() == before); };
+      lazy_state* l = g->enter();
+      REQUIRE(m.unmap(l, frame) == status::ok);
+      REQUIRE(m.map(l, frame, hfn{0x100}, {perm::rwx}) == status::ok);
+      REQUIRE(m.flush(l) == status::ok);
+      REQUIRE(m.protect(l, frame, perm::rx) == status::ok);
+      REQUIRE(m.unmap(l, frame) == status::ok);
+      REQUIRE(m.map(l, frame, hfn{0x100}, {perm::rwx}) == status::ok);
+      REQUIRE(m.flush(l) == status::ok);
+      REQUIRE(m.protect(l, {gfn{0x180}, 1}, perm::rx) == status::ok);  // splits a frame
+      REQUIRE(m.map(l, frame, hfn{0x100}, {perm::rwx}) == status::ok);
+      REQUIRE(m.leave(l) == status::ok);
+      CHECK(commands(*g).empty());
+      CHECK(g->leaves() == before);
+      CHECK(g->s().tables() == tables);
+    }
+  }
+}
+
+TEST_CASE("DAT with EDAT-2: what was changed back and is changed again goes by CRDTE, never by IDTE") {
+  arch::dat f;
+  f.edat = 2;
+  const gfn_range frame{gfn{0x100}, 0x100};
+  const auto g = make_guest(f, {.cpus = 1});
+  REQUIRE(g);
+  machine& m = g->m();
+  REQUIRE(m.map(g->state(), frame, hfn{0x100}, {perm::rwx}) == status::ok);
+  bool present = true;
+  g->on_flush = [&](const runtime::flush_plan&) { present = present && g->in_tables(gfn{0x180}); };
+  const auto all = section(*g, [&](lazy_state* l) {
+    REQUIRE(m.protect(l, frame, perm::rx) == status::ok);
+    REQUIRE(m.protect(l, frame, perm::rwx) == status::ok);
+    REQUIRE(m.unmap(l, frame) == status::ok);
+    REQUIRE(m.map(l, frame, hfn{0x100}, {perm::rwx}) == status::ok);
+    return m.map(l, frame, hfn{0x200}, {perm::rx});
+  });
+  CHECK(present);
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].starts_with("crdte from=0x100400 to=0x200600 "));
+  CHECK(g->in_tables(gfn{0x180})->out == hfn{0x280});
+}
 }
 
 }  // namespace quire::tests

@@ -29,9 +29,71 @@ std::uint64_t pages_of(const std::vector<report>& reports) {
   return pages;
 }
 
+/// What create_space() says of format `F` after `change`.
+template <class F, class Change>
+status created(const Change& change) {
+  guest_base::options o;
+  o.table_bytes = std::size_t{16} << 20;
+  F f;
+  change(f);
+  return guest<F>(f, o).made;
+}
+
+/// Options of stage 2 that a granule without or with wide addresses takes.
+template <class F>
+status stage2_made(unsigned ipa_bits, unsigned oa_bits, bool lpa2) {
+  return created<F>([=](F& f) {
+    f.ipa_bits = ipa_bits;
+    f.oa_bits = oa_bits;
+    f.lpa2 = lpa2;
+  });
+}
+
 }  // namespace
 
 TEST_SUITE("operations") {
+TEST_CASE_TEMPLATE("create_space refuses sizes of stage 2 that make no sense", F, arch::stage2_4k,
+                   arch::stage2_16k, arch::stage2_64k) {
+  constexpr bool large = std::is_same_v<F, arch::stage2_64k>;
+  for (const unsigned ipa_bits : {0u, 12u, 31u, 53u, 64u}) {
+    CHECK(stage2_made<F>(ipa_bits, 48, false) == status::bad_format);
+  }
+  for (const unsigned oa_bits : {0u, 31u, 33u, 41u, 50u, 53u, 64u}) {
+    CHECK(stage2_made<F>(40, oa_bits, false) == status::bad_format);
+  }
+  CHECK(stage2_made<F>(49, 48, false) == (large ? status::ok : status::bad_format));
+  CHECK(stage2_made<F>(48, 52, false) == (large ? status::ok : status::bad_format));
+  CHECK(stage2_made<F>(52, 52, true) == (large ? status::bad_format : status::ok));
+  CHECK(stage2_made<F>(32, 32, true) == (large ? status::bad_format : status::ok));
+  CHECK(stage2_made<F>(32, 32, false) == status::ok);
+  CHECK(stage2_made<F>(48, 48, false) == status::ok);
+}
+
+TEST_CASE("create_space refuses kinds of ASCE and of EDAT that do not exist, and the ASID of the host") {
+  using arch::dat;
+  CHECK(created<dat>([](dat& f) { f.edat = 3; }) == status::bad_format);
+  CHECK(created<dat>([](dat& f) { f.asce = static_cast<dat::top>(4); }) == status::bad_format);
+  CHECK(created<dat>([](dat& f) { f.asce = dat::top::region1; }) == status::ok);
+  CHECK(created<arch::npt>([](arch::npt& f) { f.asid = 0; }) == status::bad_format);
+  CHECK(created<arch::npt>([](arch::npt&) {}) == status::ok);
+  CHECK(created<arch::ept>([](arch::ept& f) { f.five_levels = f.hyperv = true; }) == status::ok);
+}
+
+TEST_CASE("create_space that refuses a format gives no space, takes no memory and names the reason") {
+  guest<arch::stage2_64k> g;
+  const unsigned records = g.record_allocations;
+  const unsigned tables = g.table_allocations;
+  arch::stage2_64k f;
+  f.lpa2 = true;
+  runtime::space* made = &g.s();
+  CHECK(g.m().create_space(0, f, {}, made) == status::bad_format);
+  CHECK(made == nullptr);
+  CHECK(g.record_allocations == records);
+  CHECK(g.table_allocations == tables);
+  CHECK(std::string(f.bad_options()).find("LPA2 is of granules 4k and 16k") == 0);
+  CHECK(std::string(status_text(status::bad_format)) == "the options of the format make no sense");
+}
+
 TEST_CASE_TEMPLATE("map replaces what is there and reports it", F, QUIRE_FORMATS) {
   for (const bool lazy : {false, true}) {
     CAPTURE(lazy);
