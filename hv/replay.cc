@@ -147,11 +147,7 @@ void add(vm_counters& sum, const vm_counters& c) {
 void collect(vm& guest, unsigned cpus, replay_result& result) {
   for (unsigned i = 0; i < cpus; ++i) {
     result.updates += guest.machine().counts(i, guest.space());
-    const flush_counters& f = guest.flushes().counts(i);
-    result.flushes.commands += f.commands;
-    result.flushes.remote_requests += f.remote_requests;
-    result.flushes.deferred += f.deferred;
-    result.flushes.dropped += f.dropped;
+    result.flushes += guest.flushes().counts(i);
     add(result.guest, guest.counts(i));
     const tlb& cache = guest.flushes().cache(i);
     if (result.stale_uses == 0 && cache.stale_uses() > 0) result.first_stale_gfn = cache.first_stale().value;
@@ -193,8 +189,8 @@ std::string add_ram(vm& guest, const ram_region& r) {
   if ((pages.first.value | pages.pages) % shape.slot_pages(0) != 0) {
     return fmt::format("does not begin and end at a multiple of {} bytes, the format's page", shape.slot_pages(0) << arch::page_shift);
   }
-  guest.add_slot({pages, backing});
-  return {};
+  const auto added = guest.add_slot({pages, backing});
+  return added == runtime::status::ok ? std::string() : fmt::format("cannot be a memory slot: {}", status_text(added));
 }
 
 }  // namespace

@@ -16,15 +16,23 @@ translation look(const platform& host, const space& s, gfn g) {
   return s.backend->walk(host, s, {g, perm::none, false, false, {}});
 }
 
+// Guests that use the same pages do not push each other's translations out.
+std::uint64_t spread(std::uint32_t id) { return std::uint64_t{id} * 2533; }
+
 }  // namespace
 
-tlb::tlb() : entries_(entries), ways_(ways_to_tables), epochs_(runtime::machine::max_spaces, 1) {}
+tlb::tlb() : entries_(entries), ways_(ways_to_tables) {}
 
-access_result tlb::access(const platform& host, const space& s, gfn g, access_kind kind, const narrowing_watch& watch) {
-  entry& e = entries_[g.value % entries];
-  const bool hit = e.epoch == epochs_[s.id] && e.space == s.id && e.page == g;
-  if (hit && includes(e.access, needed(kind)) && use(host, s, e, kind, watch)) return access_result::done;
-  return refill(host, s, e, g, kind, watch);
+access_result tlb::access(const platform& host, const space& s, std::uint32_t id, gfn g, access_kind kind,
+                          const narrowing_watch& watch) {
+  entry& e = entries_[(g.value + spread(id)) % entries];
+  const bool hit = e.id == id && e.page == g && good(e.epoch, id);
+  if (!hit || !includes(e.access, needed(kind)) || !use(host, s, e, kind, watch)) {
+    const access_result r = refill(host, s, id, e, g, kind, watch);
+    if (r != access_result::done) return r;
+  }
+  last_frame_ = e.out;
+  return access_result::done;
 }
 
 // Uses a cached translation. False if hardware has to walk again for it: the first write must set D.
@@ -34,9 +42,10 @@ bool tlb::use(const platform& host, const space& s, entry& e, access_kind kind, 
   const std::uint64_t before = watch.quiet();
   const translation now = look(host, s, e.page);
   const bool tracked = s.backend->tracks_status(s);
+  const bool mine = e.space == s.id;
   const bool holds = now.present && now.out == e.out && now.type == e.type && includes(now.access, e.access) &&
                      (!tracked || (now.accessed && (now.dirty || !e.dirty)));
-  if (!holds && before != 0 && before == watch.quiet()) {
+  if (!mine || (!holds && before != 0 && before == watch.quiet())) {
     stale(e.page);
     e.epoch = 0;  // counted once for each time it was cached
   }
@@ -44,16 +53,16 @@ bool tlb::use(const platform& host, const space& s, entry& e, access_kind kind, 
 }
 
 // Walks, along a cached way to the leaf table where there is one, and caches what it finds.
-access_result tlb::refill(const platform& host, const space& s, entry& e, gfn g, access_kind kind,
+access_result tlb::refill(const platform& host, const space& s, std::uint32_t id, entry& e, gfn g, access_kind kind,
                           const narrowing_watch& watch) {
   const gfn first = s.shape.table_first(g, 0);
-  table_way& way = ways_[(first.value >> s.shape.index_bits[0]) % ways_to_tables];
-  const bool cached = way.epoch == epochs_[s.id] && way.space == s.id && way.first == first;
+  table_way& way = ways_[((first.value >> s.shape.index_bits[0]) + spread(id)) % ways_to_tables];
+  const bool cached = way.id == id && way.first == first && good(way.epoch, id);
   const std::uint64_t before = watch.quiet();
   if (cached) {
     const translation now = look(host, s, g);
     const bool holds = now.level == 0 && now.leaf_table == way.table;
-    if (!holds && before != 0 && before == watch.quiet()) stale(g);
+    if (way.space != s.id || (!holds && before != 0 && before == watch.quiet())) stale(g);
   }
   ++walks_;
   const translation t = s.backend->walk(host, s, {g, needed(kind), true, cached, way.table});
@@ -63,8 +72,8 @@ access_result tlb::refill(const platform& host, const space& s, entry& e, gfn g,
     way.epoch = 0;
     return t.present ? access_result::denied : access_result::not_present;
   }
-  e = {epochs_[s.id], g, t.out, s.id, t.access, t.type, t.dirty};
-  if (t.level == 0) way = {epochs_[s.id], first, s.id, t.leaf_table};
+  e = {epoch_, g, t.out, id, s.id, t.access, t.type, t.dirty};
+  if (t.level == 0) way = {epoch_, first, id, s.id, t.leaf_table};
   return access_result::done;
 }
 

@@ -11,6 +11,8 @@
 #include "perf/formats.h"
 #include "perf/numbers.h"
 #include "perf/replay_report.h"
+#include "perf/scale_command.h"
+#include "perf/scale_report.h"
 #include "perf/script.h"
 
 namespace quire::perf {
@@ -83,6 +85,38 @@ void add_replay(CLI::App& app, action& run) {
   c->callback([a, &run] { run = [a] { return run_replay(*a); }; });
 }
 
+void add_scale(CLI::App& app, action& run) {
+  auto a = std::make_shared<scale_arguments>();
+  auto* c = app.add_subcommand("scale", "Measures how updates by several cpus at once scale");
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  add_settings(*c, a->settings);
+  c->add_option("--cpus", a->cpus,
+                "Numbers of cpus to measure, such as 1,2,4 or 1-4, up to the processors that the process may use. Default: "
+                "powers of two, and all processors");
+  c->add_option("--op", a->op, "What each cpu does: map, unmap, protect, fault or mixed, see below")
+      ->capture_default_str();
+  c->add_option("--share", a->share, "What the cpus have in common: private, disjoint, interleaved or same, see below")
+      ->capture_default_str();
+  c->add_option("--batch", a->batch, "Pages of a block, and updates of a section")
+      ->transform(whole_number(1, scale_options::max_batch))
+      ->capture_default_str();
+  c->add_option("--drain-every", a->drain_every_us,
+                "Microseconds after which one more thread drains a space, one after the other; it is not pinned if the cpus "
+                "take all processors. Default: no drains")
+      ->transform(whole_number(1, scale_options::max_drain_every_us));
+  c->add_option("--seconds", a->seconds, "Length of a repetition, 0.001 to 3600")->capture_default_str();
+  c->add_option("--repeat", a->repeat, "Repetitions of each number of cpus; results are medians")
+      ->transform(whole_number(1, scale_options::max_repeat))
+      ->capture_default_str();
+  c->add_option("--model", a->model_cpus,
+                "Also simulate up to so many cpus, with costs of append, commit, remote request and acknowledgement that are "
+                "measured in the same run: a model, and called so")
+      ->transform(whole_number(2, scale_options::max_model_cpus));
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
+  c->footer(scale_report::explanation());
+  c->callback([a, &run] { run = [a] { return run_scale(*a); }; });
+}
+
 void add_tables(CLI::App& app, action& run) {
   auto a = std::make_shared<tables_arguments>();
   auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
@@ -117,7 +151,7 @@ void add_walk(CLI::App& app, action& run) {
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   const auto unknown = app.remaining();
   if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
-  return fmt::format("'{}': no such command; there is replay, tables, walk", unknown.front());
+  return fmt::format("'{}': no such command; there is replay, tables, walk, scale", unknown.front());
 }
 
 // One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.
@@ -138,7 +172,7 @@ std::vector<std::string> spread_settings(int argc, char** argv) {
 int run(int argc, char** argv) {
   CLI::App app{
       "Batched page-table updates for hypervisors: replays recorded guests on second-stage tables, eagerly and in\n"
-      "lazy sections, and builds and walks such tables.",
+      "lazy sections, measures how updates scale over cpus, and builds and walks such tables.",
       "quire"};
   app.require_subcommand(1);
   app.footer(
@@ -147,6 +181,7 @@ int run(int argc, char** argv) {
       "`quire COMMAND --help` explains a command.");
   action chosen;
   add_replay(app, chosen);
+  add_scale(app, chosen);
   add_tables(app, chosen);
   add_walk(app, chosen);
   try {

@@ -1,6 +1,7 @@
 // The fields of a replay, once: table, JSON and explanation all come from one list.
 #include "perf/replay_report.h"
 
+#include <algorithm>
 #include <functional>
 #include <variant>
 
@@ -17,8 +18,8 @@ using hv::replay_result;
 using value = std::variant<std::uint64_t, double>;
 
 struct report_field {
-  const char* name;
-  const char* meaning;
+  std::string name;
+  std::string meaning;
   std::function<value(const replay_result&)> get;
 };
 
@@ -27,9 +28,21 @@ double ns_per_update(const replay_result& r) {
   return r.updates.updates ? static_cast<double>(r.guest.update_ns) / static_cast<double>(r.updates.updates) : 0;
 }
 
+/// Adds a field for each cause of a flush.
+std::vector<report_field> with_causes(std::vector<report_field> fields) {
+  const auto after = std::find_if(fields.begin(), fields.end(), [](const report_field& f) { return f.name == "wait_max_ns"; });
+  std::vector<report_field> causes;
+  for (unsigned i = 0; i < hv::flush_causes; ++i) {
+    const std::string name = hv::cause_name(i);
+    causes.push_back({"flushed_" + name, "flushes whose cause was " + name, [i](const replay_result& x) { return x.flushes.by_cause[i]; }});
+  }
+  fields.insert(after + 1, causes.begin(), causes.end());
+  return fields;
+}
+
 const std::vector<report_field>& fields() {
   using r = const replay_result&;
-  static const std::vector<report_field> all = {
+  static const std::vector<report_field> all = with_causes({
       {"records", "records of the trace that were replayed", [](r x) { return x.records; }},
       {"epochs", "epochs; vCPUs meet at the end of each", [](r x) { return x.epochs; }},
       {"cpus", "threads that ran vCPUs", [](r x) { return std::uint64_t{x.cpus}; }},
@@ -52,6 +65,12 @@ const std::vector<report_field>& fields() {
       {"flush_dropped", "of these, left out by --inject drop-flush", [](r x) { return x.flushes.dropped; }},
       {"flush_full", "flushes widened to the whole space by overflow", [](r x) { return x.updates.flush_full; }},
       {"remote_requests", "requests posted to cpus in guest mode", [](r x) { return x.flushes.remote_requests; }},
+      {"acknowledgements", "requests that the cpus they were posted to have dealt with", [](r x) { return x.flushes.acknowledgements; }},
+      {"elided_targets", "other cpus that flushes left alone, since they could hold nothing", [](r x) { return x.flushes.elided_targets; }},
+      {"flush_waits", "flushes that had to wait for another cpu", [](r x) { return x.flushes.waits.count(); }},
+      {"wait_p50_ns", "of these waits, the median, to within a sixteenth", [](r x) { return x.flushes.waits.percentile(0.5); }},
+      {"wait_p99_ns", "the 99th percentile, likewise", [](r x) { return x.flushes.waits.percentile(0.99); }},
+      {"wait_max_ns", "the longest", [](r x) { return x.flushes.waits.max(); }},
       {"failed_allocations", "table allocations failed by --inject table-oom", [](r x) { return x.failed_allocations; }},
       {"oom_retries", "faults that the vCPU retried for lack of tables", [](r x) { return x.guest.oom_retries; }},
       {"tlb_hits", "accesses that used a cached translation", [](r x) { return x.tlb_hits; }},
@@ -59,7 +78,7 @@ const std::vector<report_field>& fields() {
       {"updates_per_s", "updates / wall_s", [](r x) { return per_second(x); }},
       {"ns_per_update", "time in handlers, harvest and ageing, waiting and looking included, / updates", [](r x) { return ns_per_update(x); }},
       {"wall_s", "seconds, reading the trace included", [](r x) { return x.wall_s; }},
-  };
+  });
   return all;
 }
 

@@ -6,11 +6,13 @@
 
 packages=(
   g++ binutils meson ninja-build pkg-config python3
-  libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev doctest-dev
+  libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev doctest-dev
 )
-# What only the tests need: emulators that execute our tables, and compilers for their architectures.
+# What only the tests need: emulators that execute our tables, compilers for their architectures, valgrind, which
+# counts instructions, and spin, which checks the models.
 test_packages=(
-  qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static
+  qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static valgrind
+  spin
 )
 
 say() { printf 'quire: %s\n' "$*" >&2; }

@@ -52,9 +52,9 @@ struct translation {
 struct commit_context {
   const platform& host;
   space& where;
-  cpu_context& cpu;
-  const cpu_context* cpus;  // all of them, whose readers may see removed tables
-  unsigned cpu_count;
+  const owner_words& owners;
+  const cpu_list& cpus;
+  cpu_context& cpu;     // that commits
   counters& count;
   table_need& claims;  // what the commit may take, by level; goes down as it takes
   flush_reason reason;
@@ -62,17 +62,17 @@ struct commit_context {
 
 struct backend {
   const char* name;
-  /// Applies updates in order: break, flush, make, free. Under the space's lock; every table is reserved.
+  /// Applies updates in order, in one phase or several: break, flush, make, free. Every table is claimed. Any cpu may
+  /// commit at any time, in no phase.
   void (*commit)(const commit_context& c, const update_list& updates);
-  /// Flushes the whole space once, reports every mapping and frees all tables, the root too. Under the lock.
+  /// Flushes the whole space once, reports every mapping and frees all tables, the root too. Nobody else uses it.
   void (*destroy)(const commit_context& c);
-  /// Tables that `u` lacks right now. Under the space's lock.
+  /// Tables that `u` lacks right now. While the space is closed to others.
   table_need (*missing)(const platform& host, const space& s, const update& u);
-  /// The leaf or the hole around `g`, from the tables alone. Inside a reader section, or under the lock. Never a hole
-  /// where one mapping is just replaced by another.
+  /// The leaf or the hole around `g`, from the tables alone. Any cpu, at any time, against any commit; neither locks nor
+  /// publishes anything. Never a hole where one mapping is just replaced by another.
   piece (*find)(const platform& host, const space& s, gfn g);
-  /// Walks for an access of the guest. In a reader section, under the lock, or on a CPU that the flush sink waits
-  /// for.
+  /// Walks for an access of the guest. On a CPU that the flush sink waits for, or while nothing is committed.
   translation (*walk)(const platform& host, const space& s, const walk_request& q);
   /// True if hardware sets A and D in the tables of this space.
   bool (*tracks_status)(const space& s);

@@ -8,63 +8,179 @@
 
 namespace quire::runtime {
 
-/// Updates in program order, wherever they lie.
-struct update_list {
-  const update* slots = nullptr;
-  std::uint32_t first = 0, count = 0, mask = 0;
-  const update& operator[](std::uint32_t i) const { return slots[(first + i) & mask]; }
+/// An update where another cpu may read it while its owner lets it grow.
+struct queued_update {
+  gfn first{};
+  std::atomic<std::uint64_t> pages{0};
+  hfn out{};
+  update_kind kind;
+
+  queued_update() = default;
+  explicit queued_update(const update& u)
+      : first(u.range.first), pages(u.range.pages), out(u.out), kind(u.kind) {}
+  void set(const update& u) {
+    first = u.range.first;
+    pages.store(u.range.pages, std::memory_order_relaxed);  // relaxed: the tail publishes the slot
+    out = u.out;
+    kind = u.kind;
+  }
 };
 
-/// A fixed ring with one appender. Appending is plain stores and one release store; nothing on that path locks,
-/// allocates or fences.
+/// Updates in program order, wherever they lie: what a queue held at one moment.
+class update_list {
+ public:
+  static update_list one(const queued_update& u) {
+    return {&u, 0, 1, 0, 0, u.pages.load(std::memory_order_relaxed)};  // relaxed: the caller's own
+  }
+  static update_list nothing() { return {nullptr, 0, 0, 0, 0, 0}; }
+  update_list(const queued_update* slots, std::uint32_t first, std::uint32_t count, std::uint32_t mask,
+              std::uint64_t skip, std::uint64_t last_pages)
+      : slots_(slots), first_(first), count_(count), mask_(mask), skip_(skip), last_pages_(last_pages) {}
+
+  std::uint32_t count() const { return count_; }
+  /// Its i-th update alone.
+  update_list part(std::uint32_t i) const {
+    const queued_update& s = slots_[(first_ + i) & mask_];
+    // relaxed: as below
+    const std::uint64_t pages = i + 1 == count_ ? last_pages_ : s.pages.load(std::memory_order_relaxed);
+    return {slots_, first_ + i, 1, mask_, i == 0 ? skip_ : 0, pages};
+  }
+  update operator[](std::uint32_t i) const {
+    const queued_update& s = slots_[(first_ + i) & mask_];
+    // relaxed: a run that is not the newest grows no more, and the tail was read after it.
+    const std::uint64_t pages = i + 1 == count_ ? last_pages_ : s.pages.load(std::memory_order_relaxed);
+    const std::uint64_t done = i == 0 ? skip_ : 0;
+    const bool maps = s.kind.op() == operation::map;
+    return {{s.first + done, pages - done}, maps ? s.out + done : s.out, s.kind};
+  }
+
+ private:
+  friend class batch;
+  const queued_update* slots_;
+  std::uint32_t first_, count_, mask_;
+  std::uint64_t skip_;        // pages of the first one that are committed already
+  std::uint64_t last_pages_;  // of the last one; it may have grown since
+};
+
+/// A fixed ring with one appender. Appending, or growing the newest run, is plain stores and one release
+/// store; nothing on that path locks, allocates or fences. Whoever commits holds the section's drain lock. A
+/// cpu that drains leaves the newest run in the ring, since its owner may let it grow at any time, and
+/// remembers how many of its pages are done.
 ///
-///                 append/extend  pending/consume
-///   owning cpu          X               X
-/// X: serialized, since a cpu is driven by one thread at a time.
+///                 append/grow    visible/consume  retire  pending
+///   owning cpu          X               L            L      any
+///   other cpus          -               L            -      any
+/// X: serialized, since a cpu is driven by one thread at a time. L: under the drain lock (visible: also
+/// without on the owning cpu, to look).
 class batch {
  public:
   static constexpr std::uint32_t capacity = 512;  // a power of two: the counters run free
 
-  bool empty() const { return tail() == head_; }
-  bool full() const { return tail() - head_ == capacity; }
+  // For the owning cpu.
+
+  /// True if nothing was appended since retire().
+  bool empty() const { return tail() == retired_; }
+  /// True if as many records as fit were appended since retire(), drained meanwhile or not: the owner's
+  /// claims for them are still held.
+  bool full() const { return tail() - retired_ == capacity; }
   /// Pages that pending updates lie between; empty if none is pending.
   gfn_range box() const { return box_; }
-  update_list pending() const { return {slots_, head_, tail() - head_, capacity - 1}; }
 
   /// True if growing the newest run by `u` means the same as queueing `u`.
   bool continues(const geometry& s, const update& u) const {
     if (empty()) return false;
-    const update& last = slots_[(tail() - 1) % capacity];
-    // Records join only where that changes no table: between leaves, and groups of leaves, of the largest size.
+    const queued_update& last = slots_[(tail() - 1) % capacity];
+    const std::uint64_t pages =
+        last.pages.load(std::memory_order_relaxed);  // relaxed: only the owner writes it
+    // Records join only where that changes no table: between leaves, and groups of leaves, of the largest
+    // size. What is unmapped leaves no leaf behind.
     const unsigned leaf = u.kind.leaf_level();
-    const bool any_border = leaf == 0 && s.group_bits[0] == 0;
+    const bool any_border = u.kind.op() == operation::unmap || (leaf == 0 && s.group_bits[0] == 0);
     const std::uint64_t unit = s.slot_pages(leaf) << s.group_bits[leaf];
-    return last.range.end() == u.range.first && last.kind == u.kind &&
-           (u.kind.op() != operation::map || last.out + last.range.pages == u.out) &&
+    return last.first + pages == u.range.first && last.kind == u.kind &&
+           (u.kind.op() != operation::map || last.out + pages == u.out) &&
            (any_border || (u.range.first.value & (unit - 1)) == 0);
   }
-  /// Queues `u` in the newest run if it continues it. Returns false if it does not.
-  bool extend(const geometry& s, const update& u) {
-    if (!continues(s, u)) return false;
-    slots_[(tail() - 1) % capacity].range.pages += u.range.pages;
+  /// The newest run; the queue is not empty.
+  gfn_range newest() const {
+    const queued_update& last = slots_[(tail() - 1) % capacity];
+    return {last.first, last.pages.load(std::memory_order_relaxed)};  // relaxed: only the owner writes it
+  }
+  /// Queues `u` in the newest run, which it continues.
+  void grow(const update& u) {
+    std::atomic<std::uint64_t>& pages = slots_[(tail() - 1) % capacity].pages;
+    // relaxed: as in continues(). release: what was queued, and done, before is seen by who commits these
+    // pages.
+    pages.store(pages.load(std::memory_order_relaxed) + u.range.pages, std::memory_order_release);
     grow_box(u.range);
-    return true;
   }
   /// The queue is not full.
   void append(const update& u) {
     QUIRE_INVARIANT(!full(), "a full queue commits itself before it takes the next update");
     const std::uint32_t at = tail();
-    slots_[at % capacity] = u;
+    slots_[at % capacity].set(u);
     grow_box(u.range);
     tail_.store(at + 1, std::memory_order_release);  // release: publishes the slot to whoever commits it
   }
-  void consume_all() {
-    head_ = tail();
+  /// After everything visible was committed, under the drain lock: the newest run grows no more.
+  void retire() {
+    retired_ = tail();
+    taken_.store(make_taken(tail(), 0), std::memory_order_release);  // release: as in consume()
     box_ = {};
   }
 
+  // For whoever commits.
+
+  /// False if all that was queued before the call is committed. Any cpu, without the lock.
+  bool pending() const {
+    const std::uint64_t taken = taken_.load(std::memory_order_acquire);  // acquire: pairs with consume()
+    const std::uint32_t end = tail_.load(std::memory_order_acquire);     // acquire: pairs with append()
+    const std::uint32_t ahead = end - head_of(taken, end);
+    if (ahead == 0) return false;
+    // acquire: pairs with grow()
+    return ahead > 1 || slots_[(end - 1) % capacity].pages.load(std::memory_order_acquire) != pages_of(taken);
+  }
+  /// What is queued and not committed.
+  update_list visible() const {
+    const std::uint32_t end = tail_.load(std::memory_order_acquire);     // acquire: pairs with append()
+    const std::uint64_t taken = taken_.load(std::memory_order_acquire);  // acquire: pairs with consume()
+    const std::uint32_t head = head_of(taken, end);
+    std::uint64_t skip = pages_of(taken);
+    std::uint64_t last = 0;
+    // acquire: pairs with grow()
+    if (head != end) last = slots_[(end - 1) % capacity].pages.load(std::memory_order_acquire);
+    if (head == end || (end - head == 1 && last == skip)) return {slots_, end, 0, capacity - 1, 0, 0};
+    // relaxed: grows no more if it is not the newest
+    const bool first_done = skip > 0 && skip == slots_[head % capacity].pages.load(std::memory_order_relaxed);
+    if (first_done) skip = 0;
+    const std::uint32_t from = head + first_done;
+    return {slots_, from, end - from, capacity - 1, skip, last};
+  }
+  /// Marks what visible() gave as committed.
+  void consume(const update_list& l) {
+    if (l.count_ == 0) return;
+    // release: the slots were read before they are used again.
+    taken_.store(make_taken(l.first_ + l.count_ - 1, l.last_pages_), std::memory_order_release);
+  }
+
  private:
-  std::uint32_t tail() const { return tail_.load(std::memory_order_relaxed); }  // relaxed: only append() writes it
+  // One word, so that both parts are seen together: a slot's number, modulo its field, and the pages done of
+  // that slot.
+  using in_head = arch::field<63, 53>;
+  using in_pages = arch::field<52, 0>;
+  static constexpr std::uint32_t head_mask = 0x7ff;
+  static_assert(head_mask >= 2 * capacity);
+  static constexpr std::uint64_t make_taken(std::uint32_t head, std::uint64_t pages) {
+    return in_head::make(head & head_mask) | in_pages::make(pages);
+  }
+  static constexpr std::uint64_t pages_of(std::uint64_t taken) { return in_pages::get(taken); }
+  static constexpr std::uint32_t head_of(std::uint64_t taken, std::uint32_t tail) {
+    return tail - ((tail - static_cast<std::uint32_t>(in_head::get(taken))) & head_mask);
+  }
+
+  std::uint32_t tail() const {
+    return tail_.load(std::memory_order_relaxed);  // relaxed: only append() writes it
+  }
   void grow_box(gfn_range r) {
     if (box_.pages == 0) {
       box_ = r;
@@ -75,10 +191,11 @@ class batch {
     box_ = {first, end - first};
   }
 
-  std::uint32_t head_ = 0;
   std::atomic<std::uint32_t> tail_{0};
+  std::uint32_t retired_ = 0;  // tail at the last retire(); the owner's
   gfn_range box_;
-  update slots_[capacity];
+  alignas(64) std::atomic<std::uint64_t> taken_{0};
+  queued_update slots_[capacity];
 };
 
 }  // namespace quire::runtime

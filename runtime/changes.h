@@ -1,4 +1,4 @@
-// Changes of entries that only an instruction may make: held back until the flush of their commit executes it.
+// Changes of entries that are completed after the flush of their commit: by an instruction, or by making them valid.
 #pragma once
 
 #include <algorithm>
@@ -96,6 +96,38 @@ class entry_changes {
   std::uint16_t bucket_[buckets] = {};  // index + 1; 0 = free
   entry_change changes_[capacity];
   arch::entry_run runs_[capacity];
+};
+
+/// Entries that a commit has made invalid, or left so, while they keep the word that they get after the flush. One cpu
+/// uses it, inside one phase.
+class parked_entries {
+ public:
+  static constexpr std::size_t capacity = 512;
+
+  std::size_t left() const { return capacity - size_; }
+  void add(std::uint64_t* at) {
+    if (size_ > 0 && runs_[size_ - 1].first + runs_[size_ - 1].count == at) {
+      ++runs_[size_ - 1].count;
+    } else {
+      runs_[size_++] = {at, 1};
+    }
+  }
+  /// Calls `visit(at)` for each; one that was parked twice comes twice.
+  template <class Visit>
+  void each(Visit visit) const {
+    for (std::size_t i = 0; i < size_; ++i) {
+      for (std::uint64_t n = 0; n < runs_[i].count; ++n) visit(runs_[i].first + n);
+    }
+  }
+  void clear() { size_ = 0; }
+
+ private:
+  struct run {
+    std::uint64_t* first;
+    std::uint64_t count;
+  };
+  std::size_t size_ = 0;
+  run runs_[capacity];
 };
 
 }  // namespace quire::runtime

@@ -1,12 +1,13 @@
 // Commit: applies a batch to the tables of one format, in the order break, flush, make, free.
 #pragma once
 
-#include "runtime/entry_writer.h"
+#include "runtime/commit_path.h"
 
 namespace quire::runtime {
 
-/// One commit. Keeps the path of the previous walk and climbs only as far as the next page demands.
-/// Lives under the space's lock, for the length of one backend::commit().
+/// One commit, of any number of phases. Keeps the path of the previous walk and climbs only as far as the next page
+/// demands. Where it meets a table that another cpu may be changing, it completes what it has done, waits while it holds
+/// nothing, and goes on: so commits never wait for each other in a circle.
 template <class F>
 class committer {
  public:
@@ -15,73 +16,122 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c, t_), lowest_(s_.top()) {
-    path_[lowest_] = {t_.at(c.where.root), gfn{0}, false, false};
-  }
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_) {}
 
   void run(const update_list& updates) {
-    for (std::uint32_t i = 0; i < updates.count; ++i) apply(updates[i]);
-    c_.count.runs += updates.count;
-    ++c_.count.commits;
-    climb(s_.top());
-    w_.flush(c_.reason);
-    w_.make_parked(updates);
+    path_.begin();
+    for (std::uint32_t i = 0; i < updates.count(); ++i) apply(updates[i]);
+    while (!climb(s_.top())) retry();
+    path_.end(c_.reason);
     settle();
+    c_.count.runs += updates.count();
+    ++c_.count.commits;
   }
 
   void destroy() {
-    c_.cpu.stale.add_whole();
+    m_.stale.add_whole();
     w_.flush(c_.reason);
-    c_.cpu.removed.add({c_.where.root, gfn{0}, s_.top()});
+    m_.removed.add({c_.where.root, gfn{0}, s_.top()});
     settle();
   }
 
  private:
-  struct step {
-    slot table;
-    gfn first;
-    bool emptied;  // an entry was removed: the table may be empty now
-    bool hidden;   // hardware cannot reach the table before the flush
+  /// What became of one slot.
+  enum class result : std::uint8_t {
+    done,
+    group_done,  ///< all slots of the group are done: it is never begun again after a phase in between
+    below,   ///< the work is one level down
+    blocked  ///< nothing was changed; the phase has to end first
   };
 
   void apply(const update& u) {
     const gfn end = u.range.end();
+    bool interrupted = false;
     for (gfn g = u.range.first; g < end;) {
-      unsigned level = seek(g, end);
-      keep_runs_whole(level, g, end);
-      for (bool same_table = true; same_table;) {
-        const std::uint32_t i = s_.index(g, level);
-        const gfn slot_end = s_.slot_first(g, level) + s_.slot_pages(level);
-        const gfn_range part{g, (slot_end < end ? slot_end : end) - g};
-        const slot at = path_[level].table[i];
-        if (act(u, at, level, part)) {
-          descend(at, level--, g);
-          keep_runs_whole(level, g, end);
-          continue;
-        }
-        g = part.end();
-        same_table = g < end && i + 1 < s_.entries(level);
+      if (c_.where.cancelled(u.kind.guarded_by())) {
+        ++c_.count.cancelled_updates;
+        if (interrupted) take_back(g);
+        return;
       }
+      if (advance(u, g, end)) continue;
+      retry();
+      interrupted = true;
     }
   }
 
-  /// Climbs to the lowest known table that holds `g` and whose slots are not smaller than what can be done at
-  /// once. Returns its level.
-  unsigned seek(gfn g, gfn end) {
-    unsigned level = lowest_;
+  /// Takes out the tables that the phase before has linked for page `g`, if nothing is in them: the update that wanted
+  /// them is cancelled. In a phase of its own, since they may have been cached though no leaf of them ever was.
+  void take_back(gfn g) {
+    do {
+      next_phase();
+    } while (!take_out_on_path(g, 0));
+  }
+
+  /// Does what `u` asks for from page `g` on, as far as one table reaches, and moves `g` behind it. False: the phase has
+  /// to end before the work can go on at `g`.
+  bool advance(const update& u, gfn& g, gfn end) {
+    unsigned level = 0;
+    if (!seek(g, end, level)) return false;
+    for (bool same_table = true; same_table;) {
+      const std::uint32_t i = s_.index(g, level);
+      const gfn slot_end = s_.slot_first(g, level) + s_.slot_pages(level);
+      const gfn_range part{g, (slot_end < end ? slot_end : end) - g};
+      const slot at = path_[level].table[i];
+      word e = w_.logical(at);
+      if (!passes(u, e, level, part)) {
+        if (!ready(level, g, end)) return false;
+        e = w_.logical(at);  // another cpu may have changed it before the table was held
+        const result r = passes(u, e, level, part) ? result::below : act(u, at, e, level, part);
+        if (r == result::blocked) return false;
+        if (r == result::done || r == result::group_done) {
+          g = r == result::done ? part.end() : t_.group_of(g, level).end();
+          same_table = g < end && s_.index(g, level) > i;
+          continue;
+        }
+        e = w_.logical(at);
+      }
+      path_.descend(at, e, level--, g);
+    }
+    return true;
+  }
+
+  /// True if the work lies behind `e`, a table entry, and leaves the entry itself alone.
+  bool passes(const update& u, word e, unsigned level, gfn_range part) const {
+    if (f_.kind(e, level) != kind::table) return false;
+    if (u.kind.op() == operation::unmap) return !whole(part, level);
+    if (u.kind.op() != operation::map) return true;
+    return u.kind.keep_present() || !t_.leaf_fits(u, part, u.out + (part.first - u.range.first), level);
+  }
+
+  /// Climbs to the lowest known table that holds `g` and whose slots are not smaller than what can be done at once.
+  bool seek(gfn g, gfn end, unsigned& level) {
+    level = path_.lowest();
     const auto fits_above = [&](unsigned l) {
       return s_.slot_first(g, l + 1) == g && end - g >= s_.slot_pages(l + 1);
     };
     while (level < s_.top() && (s_.table_first(g, level) != path_[level].first || fits_above(level))) ++level;
-    if (level != lowest_ || level == s_.top()) ++c_.count.walks;
-    climb(level);
-    return level;
+    if (level != path_.lowest() || level == s_.top()) ++c_.count.walks;
+    return climb(level);
   }
 
-  void climb(unsigned level) {
-    for (; lowest_ < level; ++lowest_) {
-      if (path_[lowest_].emptied && all_empty(path_[lowest_].table, lowest_)) unlink(lowest_);
+  /// Leaves the tables below `level`, and takes out those that went empty. False: a table that has to be held cannot be.
+  bool climb(unsigned level) {
+    for (; path_.lowest() < level; path_.ascend()) {
+      if (path_[path_.lowest()].emptied && !take_out_if_empty(path_.lowest())) return false;
     }
+    return true;
+  }
+
+  bool take_out_if_empty(unsigned level) {
+    if (!path_.hold(level)) return path_.met() == obstacle::none;  // it is gone already
+    if (!all_empty(path_[level].table, level)) return true;
+    if (!path_.has_room(level + 1) || !path_.hold(level + 1)) return false;
+    const slot link = path_.link_of(level);
+    const word e = w_.logical(link);
+    if (f_.kind(e, level + 1) != kind::table || f_.table(e, level + 1) != path_[level].address) return true;
+    remove(link, level + 1, path_[level].first, f_.empty(level + 1), false, true);
+    path_[level + 1].emptied = true;
+    return true;
   }
 
   bool all_empty(slot table, unsigned level) const {
@@ -91,15 +141,65 @@ class committer {
     return true;
   }
 
-  void descend(slot at, unsigned from, gfn g) {
-    const table_address table = f_.table(w_.logical(at), from);
-    lowest_ = from - 1;
-    path_[lowest_] = {t_.at(table), s_.table_first(g, lowest_), false, path_[from].hidden || w_.held_back(at)};
+  /// Ends the phase, waits for what it has met, and begins the next one. Tables that may have gone empty are looked at
+  /// again, since another cpu may have come in between.
+  void retry() {
+    struct {
+      gfn first;
+      unsigned level;
+    } emptied[arch::level_limit];
+    unsigned n = 0;
+    for (unsigned level = s_.top(); level-- > path_.lowest();) {
+      if (path_[level].emptied) emptied[n++] = {path_[level].first, level};
+    }
+    next_phase();
+    while (n > 0) {
+      if (take_out_on_path(emptied[n - 1].first, emptied[n - 1].level)) {
+        --n;
+      } else {
+        next_phase();
+      }
+    }
   }
 
-  /// Does what `u` asks for in the slot, for `part` of it. Returns true if the work is one level down.
-  bool act(const update& u, slot at, unsigned level, gfn_range part) {
-    const word e = w_.logical(at);
+  void next_phase() {
+    path_.end(path_.met() == obstacle::none ? flush_reason::overflow : flush_reason::contention);
+    settle();
+    path_.wait();
+    path_.begin();
+  }
+
+  /// Looks whether the table of `level` that holds `g`, or those above it, are empty.
+  bool take_out_on_path(gfn g, unsigned level) {
+    if (!climb(s_.top())) return false;
+    for (unsigned l = s_.top(); l > level; --l) {
+      const slot at = path_[l].table[s_.index(g, l)];
+      const word e = w_.logical(at);
+      if (f_.kind(e, l) != kind::table) break;
+      path_.descend(at, e, l, g);
+    }
+    path_[path_.lowest()].emptied = true;
+    return climb(s_.top());
+  }
+
+  /// Makes sure that entries of the table of `level` on the path may be changed, and what it takes remembered.
+  bool ready(unsigned level, gfn g, gfn end) {
+    if (path_.has_room(level) && (path_[level].held || room_for_table(level, g, end))) return path_.hold(level);
+    return false;
+  }
+
+  /// One instruction takes neighbouring entries of a table, so it should not end in the middle of them.
+  bool room_for_table([[maybe_unused]] unsigned level, [[maybe_unused]] gfn g, [[maybe_unused]] gfn end) const {
+    if constexpr (entry_writer<F>::instructed) {
+      const gfn stop = s_.table_first(g, level) + s_.table_pages(level);
+      const std::uint64_t entries = ((stop < end ? stop : end) - g) >> s_.shift[level];
+      return entries > entry_changes::capacity / 2 || w_.has_room(entries);
+    }
+    return true;
+  }
+
+  /// Does what `u` asks for in the slot, for `part` of it. The table is held.
+  result act(const update& u, slot at, word e, unsigned level, gfn_range part) {
     const kind k = f_.kind(e, level);
     switch (u.kind.op()) {
       case operation::map: return map(u, at, e, k, level, part);
@@ -107,64 +207,65 @@ class committer {
       case operation::protect: return protect(u, at, e, k, level, part);
       case operation::harvest: return harvest_leaf(u, at, e, k, level, part);
     }
-    return false;
+    return result::done;
   }
 
   bool whole(gfn_range part, unsigned level) const { return part.pages == s_.slot_pages(level); }
 
-  bool map(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
+  result map(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
     const hfn out = u.out + (part.first - u.range.first);
     const bool fits = t_.leaf_fits(u, part, out, level);
     if (k == kind::empty && !fits) return link_table(at, level, part.first);
     if (k != kind::empty && u.kind.keep_present()) {
       if (k == kind::leaf) c_.count.kept_pages += part.pages;
-      return k == kind::table;
+      return result::done;
     }
-    if (fits && wants_group(u, level, part.first, out)) return map_group(u, at, e, k, level, part.first, out);
-    if (k == kind::leaf && t_.good_already(u, e, level, part.first, out)) return false;
-    if (!fits) return k == kind::table || split(at, e, level, part.first);
+    if (fits && begins_group(level, part.first) && wants_group(u, level, part.first, out)) {
+      map_group(u, at, e, k, level, part.first, out);
+      return result::group_done;
+    }
+    if (k == kind::leaf && t_.good_already(u, e, level, part.first, out)) return result::done;
+    if (!fits) return split(at, e, level, part.first);
     const word leaf = f_.make_leaf(out, u.kind.attr(), level);
     if (k == kind::empty) {
-      make_room();
       w_.swap(at, level, part.first, path_[level].hidden, [leaf](word) { return leaf; });
     } else {
       unfold(at, e, level, part.first);
       remove(at, level, part.first, leaf);
     }
-    return false;
+    return result::done;
   }
 
-  bool unmap(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
-    if (k == kind::empty) return false;
-    if (!whole(part, level)) return k == kind::table || split(at, e, level, part.first);
+  result unmap(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
+    if (k == kind::empty) return result::done;
+    if (!whole(part, level)) return split(at, e, level, part.first);
     path_[level].emptied = true;
-    if (in_group(e, k, level) && covers_group(u, level, part.first)) {
+    if (in_group(e, k, level) && begins_group(level, part.first) && covers_group(u, level, part.first)) {
       replace_group(at, level, part.first, report::kind::removed, false, [this, level](word, gfn) { return f_.empty(level); });
-      return false;
+      return result::group_done;
     }
     unfold(at, e, level, part.first);
     remove(at, level, part.first, f_.empty(level));
-    return false;
+    return result::done;
   }
 
-  bool protect(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
-    if (k != kind::leaf) return k == kind::table;
+  result protect(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
+    if (k != kind::leaf) return result::done;
     const perm access = u.kind.attr().access;
-    if (f_.with_access(e, access, level) == e) return false;
+    if (f_.with_access(e, access, level) == e) return result::done;
     if (!whole(part, level)) return split(at, e, level, part.first);
     // A group that changes as a whole may be mixed until the flush, as a range of single pages may.
     if (!covers_group(u, level, part.first)) unfold(at, e, level, part.first);
-    make_room();
     w_.swap(at, level, part.first, path_[level].hidden, [&](word old) { return f_.with_access(old, access, level); });
-    return false;
+    return result::done;
   }
 
-  bool harvest_leaf(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
-    if (k != kind::leaf) return k == kind::table;
+  result harvest_leaf(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
+    if (k != kind::leaf) return result::done;
     const word all = t_.shared_status(at, e, level, part.first);
     const bool a = includes(u.kind.what(), harvest::accessed) && f_.accessed(all);
     const bool d = includes(u.kind.what(), harvest::dirty) && f_.dirty(all);
-    if (!a && !d) return false;
+    if (!a && !d) return result::done;
     if (!whole(part, level)) return split(at, e, level, part.first);
     const bool wp = d && includes(u.kind.what(), harvest::write_protect);
     const auto harvested = [&, a, d, wp](word was, gfn) {
@@ -173,55 +274,46 @@ class committer {
       const unsigned access = static_cast<unsigned>(f_.attributes_of(kept, level).access);
       return f_.with_access(kept, static_cast<perm>(access & ~static_cast<unsigned>(perm::w)), level);
     };
-    if (in_group(e, k, level) && covers_group(u, level, part.first)) {
+    if (in_group(e, k, level) && begins_group(level, part.first) && covers_group(u, level, part.first)) {
       replace_group(at, level, part.first, report::kind::harvested, false, harvested, !a, !d);
-      return false;
+      return result::group_done;
     }
     unfold(at, e, level, part.first);
-    make_room();
     const word old = w_.swap(at, level, part.first, path_[level].hidden, [&](word was) { return harvested(was, part.first); });
     // What stays set was not harvested.
     tell(f_.without_status(old, !a, !d), level, s_.slot_first(part.first, level), report::kind::harvested);
-    return false;
+    return result::done;
   }
 
   /// Puts `now` where a leaf or a table was, and remembers what was there.
   void remove(slot at, unsigned level, gfn g, word now, bool park = false, bool drained = false) {
-    make_room();
     const word old = w_.swap(at, level, g, path_[level].hidden, [now](word) { return now; }, park, drained);
     if (f_.kind(old, level) == kind::leaf) {
       tell(old, level, g, report::kind::removed);
     } else if (f_.kind(old, level) == kind::table) {
-      c_.cpu.removed.add({f_.table(old, level), g, level - 1});
+      m_.removed.add({f_.table(old, level), g, level - 1});
     }
   }
 
-  /// Takes the empty table of `level` on the path out of its parent.
-  void unlink(unsigned level) {
-    const gfn g = path_[level].first;
-    remove(path_[level + 1].table[s_.index(g, level + 1)], level + 1, g, f_.empty(level + 1), false, true);
-    path_[level + 1].emptied = true;
-  }
-
-  bool link_table(slot at, unsigned level, gfn g) {
-    make_room();
-    const table_address table = take(level - 1);
+  result link_table(slot at, unsigned level, gfn g) {
+    table_address table;
+    if (!path_.take(level - 1, table)) return result::blocked;
     t_.clear(table, level - 1);
     w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word) { return f_.make_table(table, level); });
-    return true;
+    return result::below;
   }
 
-  bool split(slot at, word e, unsigned level, gfn g) {
+  result split(slot at, word e, unsigned level, gfn g) {
+    table_address table;
+    if (!path_.take(level - 1, table)) return result::blocked;
     unfold(at, e, level, g);
-    make_room();
-    const table_address table = take(level - 1);
     ++c_.count.splits;
     w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word old) {
       const slot first = t_.at(table);
       for (std::uint32_t i = 0; i < s_.entries(level - 1); ++i) first[i].store(f_.leaf_piece(old, level, i));
       return f_.make_table(table, level);
     });
-    return true;
+    return result::below;
   }
 
   // Groups of leaves: see arch::grouping_format. All inert in formats without.
@@ -230,6 +322,8 @@ class committer {
     if constexpr (arch::grouping_format<F>) return k == kind::leaf && s_.group_bits[level] > 0 && F::grouped(e);
     return false;
   }
+  /// False in the middle of a group, where a phase may have ended: what came before is another cpu's by now.
+  bool begins_group(unsigned level, gfn g) const { return t_.group_of(g, level).first == g; }
   bool covers_group(const update& u, unsigned level, gfn g) const {
     const gfn_range group = t_.group_of(g, level);
     return u.range.first <= group.first && group.end() <= u.range.end();
@@ -244,9 +338,9 @@ class committer {
   }
 
   /// Maps the whole group that `g` lies in. Its entries become valid together: all are parked if one has to be.
-  bool map_group(const update& u, [[maybe_unused]] slot at, word e, kind k, unsigned level, gfn g, hfn out) {
+  void map_group(const update& u, [[maybe_unused]] slot at, word e, kind k, unsigned level, gfn g, hfn out) {
     if constexpr (arch::grouping_format<F>) {
-      if (k == kind::leaf && F::grouped(e) && t_.maps(e, level, g, out, u.kind.attr())) return false;
+      if (k == kind::leaf && F::grouped(e) && t_.maps(e, level, g, out, u.kind.attr())) return;
       const gfn_range group = t_.group_of(g, level);
       const slot first = first_of_group(at, level, g);
       bool park = false;
@@ -260,14 +354,13 @@ class committer {
       };
       if (in_group(e, k, level)) {
         replace_group(at, level, g, report::kind::removed, true, [&](word, gfn page) { return leaf(page); });
-        return false;
+        return;
       }
       gfn page = group.first;
       for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
         remove(first[i], level, page, leaf(page), park);
       }
     }
-    return false;
   }
 
   /// Changes all leaves of the group around `g` and reports them as one, with A and D of any of them.
@@ -276,7 +369,6 @@ class committer {
                      [[maybe_unused]] report::kind what, [[maybe_unused]] bool park, [[maybe_unused]] Make make,
                      [[maybe_unused]] bool hide_a = false, [[maybe_unused]] bool hide_d = false) {
     if constexpr (arch::grouping_format<F>) {
-      make_room();
       const gfn_range group = t_.group_of(g, level);
       const slot first = first_of_group(at, level, g);
       word all = 0;
@@ -288,7 +380,7 @@ class committer {
       if (!c_.where.options.reports.receive) return;
       report r = t_.report_of(f_.without_status(all, hide_a, hide_d), level, group.first, what);
       r.range = group;
-      c_.cpu.reports.add(r);
+      m_.reports.add(r);
     }
   }
 
@@ -309,52 +401,25 @@ class committer {
           all = i == 0 && !spread ? old : f_.with_status_of(all, old);
         }
       }
-      c_.cpu.unfolded.add(group);
     }
-  }
-
-  table_address take(unsigned level) {
-    QUIRE_INVARIANT(c_.claims[level] > 0, "table frames that a commit may need are reserved at enqueue");
-    --c_.claims[level];
-    const table_address table = c_.where.pools[level]->take(c_.cpu.index);
-    c_.where.count_tables(1, s_.table_bytes[level]);
-    ++c_.count.tables_taken;
-    return table;
   }
 
   void tell(word old, unsigned level, gfn first, report::kind what) {
-    if (c_.where.options.reports.receive) c_.cpu.reports.add(t_.report_of(old, level, first, what));
+    if (c_.where.options.reports.receive) m_.reports.add(t_.report_of(old, level, first, what));
   }
 
-  /// Flushes early if there is no room to remember one more removal or change.
-  void make_room() { make_room(1); }
-  void make_room(std::size_t entries) {
-    if (!c_.cpu.reports.full() && !c_.cpu.removed.full() && w_.has_room(entries)) return;
-    w_.flush(flush_reason::overflow);
-    if constexpr (entry_writer<F>::instructed) {
-      for (step& s : path_) s.hidden = false;  // the new words are in place
-    }
-    settle();
-  }
-
-  /// Flushes early rather than in the middle of a table, so that one instruction can take all of its entries.
-  void keep_runs_whole(unsigned level, gfn g, gfn end) {
-    if constexpr (entry_writer<F>::instructed) {
-      const gfn stop = s_.table_first(g, level) + s_.table_pages(level);
-      const std::uint64_t entries = ((stop < end ? stop : end) - g) >> s_.shift[level];
-      if (!path_[level].hidden && entries <= entry_changes::capacity / 2) make_room(entries);
-    }
-  }
-
-  /// Delivers reports and frees removed tables. After the flush, so nothing changes in them any more.
+  /// Delivers reports and frees removed tables. After the flush and in no phase: once the phases of others that were in
+  /// progress are over too, nothing changes in these tables any more, and lookups notice that they went.
   void settle() {
     report_stream out(c_.where.options.reports, c_.cpu.index);
-    for (const report& r : c_.cpu.reports.all()) out.add(r);
-    c_.cpu.reports.clear();
-    if (c_.cpu.removed.all().empty()) return;
-    for (unsigned i = 0; i < c_.cpu_count; ++i) c_.cpus[i].reader.wait_for_reader(c_.host);
-    for (const removed_table& r : c_.cpu.removed.all()) free_tree(r, out);
-    c_.cpu.removed.clear();
+    for (const report& r : m_.reports.all()) out.add(r);
+    m_.reports.clear();
+    if (m_.removed.all().empty()) return;
+    full_fence();  // the tables are out before the phases are looked at, see phase_word::raise()
+    c_.cpus.wait_for_phases(c_.cpu.index, c_.host);
+    c_.where.move_version();
+    for (const removed_table& r : m_.removed.all()) free_tree(r, out);
+    m_.removed.clear();
   }
 
   void free_tree(const removed_table& r, report_stream& out) {
@@ -373,12 +438,12 @@ class committer {
   }
 
   const commit_context& c_;
+  commit_memory& m_;
   const F& f_;
   const geometry& s_;
   const tables<F> t_;
   entry_writer<F> w_;
-  unsigned lowest_;
-  step path_[arch::level_limit] = {};
+  commit_path<F> path_;
 };
 
 }  // namespace quire::runtime

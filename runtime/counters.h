@@ -13,6 +13,9 @@ struct counters {
   std::uint64_t runs = 0;              ///< records committed; updates that continue a record share it
   std::uint64_t commits = 0;           ///< batches committed, one per immediate update
   std::uint64_t forced_commits = 0;    ///< of these, because the queue was full or table memory ran short
+  std::uint64_t drained_runs = 0;      ///< of `runs`, those that drain() found in the queue of any cpu
+  std::uint64_t cancelled_updates = 0; ///< records left out, in part or whole, since their guard had moved on
+  std::uint64_t contentions = 0;       ///< times that a commit waited for a table of another cpu
   std::uint64_t walks = 0;             ///< descents that a commit started above the lowest table of the one before
   std::uint64_t entries_written = 0;   ///< stores to table entries, those into tables not yet linked left out
   std::uint64_t tables_taken = 0;      ///< tables linked
@@ -29,6 +32,9 @@ struct counters {
     runs += o.runs;
     commits += o.commits;
     forced_commits += o.forced_commits;
+    drained_runs += o.drained_runs;
+    cancelled_updates += o.cancelled_updates;
+    contentions += o.contentions;
     walks += o.walks;
     entries_written += o.entries_written;
     tables_taken += o.tables_taken;

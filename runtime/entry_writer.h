@@ -8,7 +8,8 @@
 
 namespace quire::runtime {
 
-/// Lives under the space's lock, for the length of one backend::commit(). The order is break, flush, make:
+/// Lives for the length of one backend::commit(), and changes entries of tables that the commit holds. The order is
+/// break, flush, make:
 ///
 ///  - `break_before_make`: swap() parks the new word, invalid to hardware; make_parked() makes it valid;
 ///  - `..._by_instruction`: swap() holds the change back; flush() has it executed, then stores the new word.
@@ -20,12 +21,12 @@ class entry_writer {
   using kind = arch::entry_kind;
   static constexpr bool instructed = arch::instructed_format<F>;
 
-  entry_writer(const commit_context& c, const tables<F>& t) : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(t) {}
+  explicit entry_writer(const commit_context& c) : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape) {}
 
   /// The entry as it will be when the commit is done.
   word logical(slot at) const {
     if constexpr (instructed) {
-      const entry_change* held = c_.cpu.changes.find(at.address());
+      const entry_change* held = m_.changes.find(at.address());
       return held ? held->to : at.load();
     } else {
       return logical(at.load());
@@ -65,7 +66,7 @@ class entry_writer {
       }
       ++c_.count.entries_written;
       if (t != arch::transition::store) note_stale(level, g, old, drained);
-      any_parked_ |= put != now;
+      if constexpr (F::breaks) note_parked(at, put);
       return old;
     }
   }
@@ -73,21 +74,23 @@ class entry_writer {
   /// True if an empty entry has to be parked: it may be one that this commit emptied, and what was there is cached
   /// until the flush.
   bool must_park(word old, unsigned level) const {
-    return F::breaks && f_.kind(old, level) == kind::empty && !c_.cpu.stale.empty();
+    return F::breaks && f_.kind(old, level) == kind::empty && !m_.stale.empty();
   }
 
   /// True if what the entry will be when the commit is done is not what hardware sees now.
   bool held_back(slot at) const {
-    if constexpr (instructed) return c_.cpu.changes.find(at.address()) != nullptr;
+    if constexpr (instructed) return m_.changes.find(at.address()) != nullptr;
     if constexpr (F::breaks) return F::parked(at.load());
     return false;
   }
 
   /// True if `entries` more can change without a flush in between.
-  bool has_room(std::size_t entries) const { return !instructed || c_.cpu.changes.left() >= entries; }
+  bool has_room(std::size_t entries) const {
+    return (!instructed || m_.changes.left() >= entries) && (!F::breaks || m_.parked.left() >= entries);
+  }
 
   void flush(flush_reason reason) {
-    gather& stale = c_.cpu.stale;
+    gather& stale = m_.stale;
     if (stale.empty()) return;
     const space::runners ran = c_.where.ran();
     if (ran != space::nobody) {
@@ -96,35 +99,37 @@ class entry_writer {
       arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
                                   ran == c_.cpu.index + 1, {}};
       if constexpr (instructed) request = by_instruction(request);
-      plan_flush(f_, c_.where.root_register, request, c_.cpu.commands);
-      const flush_plan plan{c_.where.id, c_.where.root_register, c_.cpu.commands.all(), request.whole, reason};
+      plan_flush(f_, c_.where.root_register, request, m_.commands);
+      const flush_plan plan{c_.where.id, c_.where.root_register, m_.commands.all(), request.whole, reason};
       c_.host.flush(c_.host.context, c_.cpu.index, plan);
       ++c_.count.flush_plans[static_cast<unsigned>(reason)];
       c_.count.flush_full += request.whole;
     } else {
       ++c_.count.flush_elided;
     }
-    if constexpr (instructed) put_changes();
+    if constexpr (instructed) {
+      put_changes(ran == space::nobody);
+      if (c_.where.ran() != ran) flush_latecomers(reason);
+    }
     stale.clear();
   }
 
-  /// Makes parked words of `updates` valid: their old translations are gone everywhere.
-  void make_parked(const update_list& updates) {
+  /// Makes parked words valid: the translations that they replace are gone everywhere.
+  void make_parked() {
     if constexpr (F::breaks) {
-      for (std::uint32_t i = 0; any_parked_ && i < updates.count; ++i) make_parked(updates[i].range);
-      for (const gfn_range r : c_.cpu.unfolded.all()) make_parked(r);
-      c_.cpu.unfolded.clear();
+      m_.parked.each([&](word* at) {
+        const word e = slot(at).load();
+        if (!F::parked(e)) return;  // another update of the commit took it away again
+        slot(at).store(F::unpark(e));
+        ++c_.count.entries_written;
+      });
+      m_.parked.clear();
     }
   }
 
  private:
-  void make_parked(gfn_range r) {
-    t_.each_slot(c_.where.root, s_.top(), r, [&](slot at, word e, unsigned /*level*/) {
-      if (!F::parked(e)) return e;
-      at.store(F::unpark(e));
-      ++c_.count.entries_written;
-      return F::unpark(e);
-    });
+  void note_parked(slot at, word put) {
+    if (F::parked(put)) m_.parked.add(at.address());
   }
 
   word logical(word e) const {
@@ -136,14 +141,14 @@ class entry_writer {
 
   void note_stale(unsigned level, gfn g, word old, bool drained) {
     ++c_.count.flush_requested;
-    gather& stale = c_.cpu.stale;
-    if (drained && !stale.empty()) return stale.add_drained_table();
+    gather& stale = m_.stale;
+    if (drained && stale.reaches({g, s_.slot_pages(level)})) return stale.add_drained_table();
     stale.add({g, s_.slot_pages(level)}, level, f_.kind(old, level) == kind::table);
   }
 
   template <class Make>
   word change(slot at, unsigned level, gfn g, Make make, bool drained) {
-    entry_change* held = c_.cpu.changes.find(at.address());
+    entry_change* held = m_.changes.find(at.address());
     const word old = held ? held->to : at.load();
     const word now = make(old);
     const auto t = f_.classify(held ? held->from : old, now, level);
@@ -159,7 +164,7 @@ class entry_writer {
       const std::uint64_t physical = reinterpret_cast<std::uintptr_t>(at.address()) - c_.host.table_offset;
       const arch::table_address table{physical & ~std::uint64_t{s_.table_bytes[level] - 1}};
       const auto l = static_cast<std::uint8_t>(level);
-      c_.cpu.changes.add({at.address(), g, table, l, replace, false, old, now});
+      m_.changes.add({at.address(), g, table, l, replace, false, old, now});
       note_stale(level, g, old, drained);
     }
     return old;
@@ -167,7 +172,7 @@ class entry_writer {
 
   /// The request with the entries that are to change in place of "the whole space" for lack of room.
   arch::flush_request by_instruction(arch::flush_request request) {
-    entry_changes& changes = c_.cpu.changes;
+    entry_changes& changes = m_.changes;
     const auto most = [this](unsigned level) { return f_.run_limit(level); };
     const auto invalid = [this](const entry_change& c, std::uint32_t n) {
       return f_.kind(slot(c.at)[n].load(), c.level) == kind::empty;
@@ -182,20 +187,28 @@ class entry_writer {
     return request;
   }
 
+  /// Entries changed after space::ran() was asked: a CPU that ran the space first in between may have cached what was
+  /// there, and local commands, or none, have not reached it.
+  void flush_latecomers(flush_reason reason) {
+    plan_flush(f_, c_.where.root_register, {{}, true, true, 0, false, {}}, m_.commands);
+    c_.host.flush(c_.host.context, c_.cpu.index, {c_.where.id, c_.where.root_register, m_.commands.all(), true, reason});
+    ++c_.count.flush_plans[static_cast<unsigned>(reason)];
+  }
+
   /// Stores the new words where the instructions left invalid ones.
-  void put_changes() {
-    for (const entry_change& c : c_.cpu.changes.all()) {
-      if (!c.replace) slot(c.at).store(c.to);
+  /// @param all  no instruction was executed: store what it would have put in place, too
+  void put_changes(bool all) {
+    for (const entry_change& c : m_.changes.all()) {
+      if (all || !c.replace) slot(c.at).store(c.to);
       ++c_.count.entries_written;
     }
-    c_.cpu.changes.clear();
+    m_.changes.clear();
   }
 
   const commit_context& c_;
+  commit_memory& m_;
   const F& f_;
   const geometry& s_;
-  const tables<F>& t_;
-  bool any_parked_ = false;
 };
 
 }  // namespace quire::runtime

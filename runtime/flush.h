@@ -33,6 +33,8 @@ class gather {
       whole_ = true;
     }
   }
+  /// True if the newest range lies in `r`, or all is stale.
+  bool reaches(gfn_range r) const { return whole_ || (size_ > 0 && ranges_[size_ - 1].overlaps(r)); }
   /// A table went whose last leaves are among the ranges already: flushing those, whatever their level, drops what is
   /// cached of the way to them.
   void add_drained_table() { tables_removed_ = true; }
@@ -48,30 +50,6 @@ class gather {
   bool whole_ = false;
   bool tables_removed_ = false;
   std::uint8_t levels_ = 0;
-  gfn_range ranges_[capacity];
-};
-
-/// Groups of leaves that a commit took apart, some of whose entries no update of it covers. One cpu uses it, inside
-/// one commit.
-class unfolded_groups {
- public:
-  static constexpr std::size_t capacity = 64;
-
-  void add(gfn_range r) {
-    if (size_ == capacity) {  // what lies between is looked at in vain
-      gfn_range& last = ranges_[size_ - 1];
-      const gfn first = r.first < last.first ? r.first : last.first;
-      const gfn end = r.end() > last.end() ? r.end() : last.end();
-      last = {first, end - first};
-    } else {
-      ranges_[size_++] = r;
-    }
-  }
-  std::span<const gfn_range> all() const { return {ranges_, size_}; }
-  void clear() { size_ = 0; }
-
- private:
-  std::size_t size_ = 0;
   gfn_range ranges_[capacity];
 };
 
@@ -96,8 +74,8 @@ struct report {
   }
 };
 
-/// Who hears of reports. Called after the flush that makes them final, on the cpu that commits, with the space
-/// locked: it may not call the runtime for that space, and should be short.
+/// Who hears of reports. Called after the flush that makes them final, on the cpu that commits, while that cpu holds no
+/// table; on several cpus at once if several commit. It may not call the runtime, and should be short.
 struct observer {
   void* context = nullptr;
   void (*receive)(void* context, unsigned cpu, const report& r) = nullptr;
@@ -108,7 +86,7 @@ class report_queue {
  public:
   static constexpr std::size_t capacity = 1024;
 
-  bool full() const { return size_ == capacity; }
+  std::size_t left() const { return capacity - size_; }
   void add(const report& r) {
     if (size_ == 0 || !reports_[size_ - 1].extend(r)) reports_[size_++] = r;
   }
@@ -132,7 +110,7 @@ class removed_tables {
  public:
   static constexpr std::size_t capacity = 1024;
 
-  bool full() const { return size_ == capacity; }
+  std::size_t left() const { return capacity - size_; }
   void add(const removed_table& t) { tables_[size_++] = t; }
   std::span<const removed_table> all() const { return {tables_, size_}; }
   void clear() { size_ = 0; }

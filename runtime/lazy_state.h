@@ -29,7 +29,27 @@ class state_handle {
   std::uint64_t bits_;
 };
 
-/// One per (cpu, space), made on first use; all functions are for the owning cpu alone.
+/// A section between two cpus: given away by machine::hand_over(), not yet taken by machine::take_over().
+struct section_in_transit {
+  lazy_state* name = nullptr;  ///< the state that was given away; null if none was
+  std::uint32_t depth = 0;
+  std::uint32_t paused = 0;
+  gfn_range hint;
+};
+
+/// What the newest record of a queue has claimed, by level.
+struct newest_claims {
+  gfn table[arch::level_limit] = {};  ///< a map: the last table
+  bool valid = false;                 ///< `table` is meaningful
+  table_need split{};                 ///< other operations: tables for splitting leaves at both ends
+};
+
+/// One per (cpu, space), made on first use.
+///
+///                 queue: append  queue: commit  transit  all else
+///   owning cpu          X              L           L         X
+///   other cpus          -              L           L         -     (but `count` and `queue.pending()`, to look)
+/// L: under `drain_lock`.
 struct section {
   unsigned cpu = 0;
   runtime::space* where = nullptr;
@@ -46,10 +66,13 @@ struct section {
   bool wrote = false;        ///< entries were written since the last platform::barrier()
   batch queue;
   table_need reserved{};     ///< claims that the queue holds, by level
-  /// Table of each level that the newest update has claimed; meaningful if `claimed_valid`.
-  gfn claimed_table[arch::level_limit] = {};
-  bool claimed_valid = false;
+  newest_claims newest;
   counters count;
+  /// Held by whoever commits what is queued: the owner, or a cpu that drains it. Holders wait for tables and flushes, so
+  /// it is never taken in a phase.
+  alignas(64) spin_lock drain_lock;
+  section_in_transit transit;
+  std::atomic<std::uint64_t> drains{0};  ///< odd while another cpu commits what is queued, under `drain_lock`
 
   bool lazy() const { return depth > 0 && paused == 0; }
 };

@@ -18,28 +18,98 @@ std::uint64_t salt(const void* p) {
 }  // namespace
 
 status machine::start(const platform& p, const machine_options& o) {
-  if (o.cpus == 0 || o.cpus > max_cpus) return status::too_many;
-  void* memory = p.allocate(p.context, sizeof(cpu_context) * o.cpus, alignof(cpu_context));
-  if (!memory) return status::no_memory;
+  const unsigned capacity = o.max_cpus ? o.max_cpus : o.cpus;
+  if (o.cpus == 0 || o.cpus > capacity || capacity > max_cpus) return status::too_many;
   host_ = p;
-  cpus_ = static_cast<cpu_context*>(memory);
-  cpu_count_ = o.cpus;
+  void* memory = p.allocate(p.context, sizeof(cpu_context) * capacity, alignof(cpu_context));
+  if (!memory) return status::no_memory;
+  cpus_ = {static_cast<cpu_context*>(memory), capacity};
+  for (unsigned i = 0; i < capacity; ++i) (new (&cpus_[i]) cpu_context)->index = i;
+  using word = owner_words::word;
+  void* words = p.allocate(p.context, sizeof(word) * owner_words::count, alignof(word));
+  if (words) {
+    owners_.start(static_cast<word*>(words));
+    for (std::uint32_t i = 0; i < owner_words::count; ++i) new (owners_.all() + i) word(0);
+  }
   pool_options_ = o.pool;
   next_generation_ = salt(this);
-  for (unsigned i = 0; i < cpu_count_; ++i) (new (&cpus_[i]) cpu_context)->index = i;
-  return status::ok;
+  status done = words ? status::ok : status::no_memory;
+  for (unsigned i = 0; i < o.cpus && done == status::ok; ++i) done = register_cpu(i);
+  if (done != status::ok) release_cpu_memory();
+  return done;
 }
 
 void machine::stop() {
-  if (!cpus_) return;
+  if (!cpus_.all) return;
   for (auto& slot : spaces_) {
     space* s = slot.exchange(nullptr, std::memory_order_relaxed);  // relaxed: no call is in progress
     if (s) free_space(*s);
   }
   for (unsigned i = 0; i < pool_count_; ++i) pools_[i].stop();
   pool_count_ = 0;
-  host_.release(host_.context, cpus_, sizeof(cpu_context) * cpu_count_);
-  cpus_ = nullptr;
+  release_cpu_memory();
+}
+
+void machine::release_cpu_memory() {
+  for (unsigned i = 0; i < cpus_.count; ++i) {
+    if (cpus_[i].memory) host_.release(host_.context, cpus_[i].memory, sizeof(commit_memory));
+  }
+  if (owners_.all()) host_.release(host_.context, owners_.all(), sizeof(owner_words::word) * owner_words::count);
+  owners_.start(nullptr);
+  host_.release(host_.context, cpus_.all, sizeof(cpu_context) * cpus_.count);
+  cpus_ = {};
+}
+
+// Under lock_, or in start().
+status machine::register_cpu(unsigned cpu) {
+  cpu_context& c = cpus_[cpu];
+  if (!c.memory) {
+    void* memory = host_.allocate(host_.context, sizeof(commit_memory), alignof(commit_memory));
+    if (!memory) return status::no_memory;
+    c.memory = new (memory) commit_memory;
+  }
+  c.interrupts = 0;
+  c.registered = true;
+  return status::ok;
+}
+
+status machine::add_cpu(unsigned& cpu) {
+  const lock_guard hold(lock_, host_);
+  for (unsigned i = 0; i < cpus_.count; ++i) {
+    if (cpus_[i].registered) continue;
+    const status done = register_cpu(i);
+    if (done == status::ok) cpu = i;
+    return done;
+  }
+  return status::too_many;
+}
+
+// Under lock_, on the cpu.
+bool machine::has_open_section(unsigned cpu) const {
+  for (const auto& slot : spaces_) {
+    const space* where = slot.load(std::memory_order_relaxed);  // relaxed: slots change under lock_
+    section* s = where ? where->sections[cpu].load(std::memory_order_relaxed) : nullptr;  // relaxed: made on this cpu
+    if (!s) continue;
+    const lock_guard hold(s->drain_lock, host_);
+    if (s->depth > 0 || s->paused > 0 || s->transit.name) return true;
+  }
+  return false;
+}
+
+status machine::remove_cpu(unsigned cpu) {
+  const lock_guard hold(lock_, host_);
+  if (cpu >= cpus_.count || !cpus_[cpu].registered) return status::bad_cpu;
+  if (has_open_section(cpu)) return status::in_section;
+  for (auto& slot : spaces_) {
+    space* where = slot.load(std::memory_order_relaxed);  // relaxed: slots change under lock_
+    section* s = where ? where->sections[cpu].load(std::memory_order_relaxed) : nullptr;  // relaxed: made on this cpu
+    if (s) s->outside = nullptr;  // names nothing until state() is asked again
+  }
+  const std::uint64_t saved = host_.open_tables ? host_.open_tables(host_.context, cpu) : 0;
+  for (unsigned i = 0; i < pool_count_; ++i) pools_[i].retire(cpu);
+  if (host_.close_tables) host_.close_tables(host_.context, cpu, saved);
+  cpus_[cpu].registered = false;
+  return status::ok;
 }
 
 // The pool of tables of this size, made at need. Null without memory. Under lock_.
@@ -49,7 +119,7 @@ table_pool* machine::pool_of(std::size_t bytes) {
   }
   if (pool_count_ == max_table_sizes) return nullptr;
   table_pool& pool = pools_[pool_count_];
-  if (pool.start(host_, bytes, cpu_count_, pool_options_) != status::ok) return nullptr;
+  if (pool.start(host_, bytes, cpus_.count, pool_options_) != status::ok) return nullptr;
   ++pool_count_;
   return &pool;
 }
@@ -64,13 +134,13 @@ status machine::allocate_space(const space_options& o, const geometry& shape, sp
   made->shape = shape;
   made->options = options;
   using slot = std::atomic<section*>;
-  void* sections = host_.allocate(host_.context, sizeof(slot) * cpu_count_, alignof(slot));
+  void* sections = host_.allocate(host_.context, sizeof(slot) * cpus_.count, alignof(slot));
   if (!sections) {
     host_.release(host_.context, made, sizeof(space));
     return status::no_memory;
   }
   made->sections = static_cast<slot*>(sections);
-  for (unsigned i = 0; i < cpu_count_; ++i) new (&made->sections[i]) slot(nullptr);
+  for (unsigned i = 0; i < cpus_.count; ++i) new (&made->sections[i]) slot(nullptr);
   return status::ok;
 }
 
@@ -103,14 +173,14 @@ status machine::finish_space(unsigned cpu, space& s) {
 }
 
 status machine::destroy_space(unsigned cpu, space* s) {
-  for (unsigned i = 0; i < cpu_count_; ++i) {
+  for (unsigned i = 0; i < cpus_.count; ++i) {
     const section* open = s->sections[i].load(std::memory_order_acquire);  // acquire: pairs with make_section()
-    if (open && (open->depth > 0 || open->paused > 0)) return status::in_section;
+    if (open && (open->depth > 0 || open->paused > 0 || open->transit.name)) return status::in_section;
   }
   {
     const lock_guard hold(lock_, host_);
     spaces_[s->id].store(nullptr, std::memory_order_relaxed);  // relaxed: no call on the space is in progress
-    for (unsigned i = 0; i < cpu_count_; ++i) {
+    for (unsigned i = 0; i < cpus_.count; ++i) {
       const section* used = s->sections[i].load(std::memory_order_relaxed);  // relaxed: likewise
       const std::uint64_t newest = used ? used->generation : s->first_generation;
       if (newest >= next_generation_) next_generation_ = newest + 1;
@@ -118,20 +188,17 @@ status machine::destroy_space(unsigned cpu, space* s) {
   }
   counters unused;
   table_need none{};
-  {
-    const lock_guard hold(s->lock, host_);
-    s->backend->destroy({host_, *s, cpus_[cpu], cpus_, cpu_count_, unused, none, flush_reason::destroy});
-  }
+  s->backend->destroy({host_, *s, owners_, cpus_, cpus_[cpu], unused, none, flush_reason::destroy});
   free_space(*s);
   return status::ok;
 }
 
 void machine::free_space(space& s) {
-  for (unsigned i = 0; i < cpu_count_; ++i) {
+  for (unsigned i = 0; i < cpus_.count; ++i) {
     section* used = s.sections[i].load(std::memory_order_relaxed);  // relaxed: no call on the space is in progress
     if (used) host_.release(host_.context, used, sizeof(section));
   }
-  host_.release(host_.context, s.sections, sizeof(std::atomic<section*>) * cpu_count_);
+  host_.release(host_.context, s.sections, sizeof(std::atomic<section*>) * cpus_.count);
   host_.release(host_.context, &s, sizeof(space));
 }
 
@@ -141,12 +208,14 @@ counters machine::counts(unsigned cpu, const space& s) const {
 }
 
 std::uint64_t machine::tables_in_use() const {
+  const lock_guard hold(lock_, host_);
   std::uint64_t frames = 0;
   for (unsigned i = 0; i < pool_count_; ++i) frames += pools_[i].in_use();
   return frames;
 }
 
 std::uint64_t machine::tables_allocated() const {
+  const lock_guard hold(lock_, host_);
   std::uint64_t frames = 0;
   for (unsigned i = 0; i < pool_count_; ++i) frames += pools_[i].allocated();
   return frames;

@@ -7,8 +7,9 @@
 namespace quire::runtime {
 
 struct machine_options {
-  unsigned cpus = 1;  ///< 1..max_cpus
+  unsigned cpus = 1;  ///< registered by start(): 0..cpus-1; 1..max_cpus
   pool_options pool;
+  unsigned max_cpus = 0;  ///< that may be registered at a time, up to machine::max_cpus; 0 = cpus
 };
 
 /// How apply_to_range() walks.
@@ -29,7 +30,9 @@ constexpr bool includes(walk_flags all, walk_flags some) {
 ///
 ///                          one cpu index  other indices
 ///   start, stop                  X              X
+///   add_cpu, remove_cpu          X             any
 ///   create/destroy_space         X             any    (destroy: no call on the space elsewhere)
+///   take_over                    X             any    (after the hand_over() of the same state)
 ///   everything else              X             any
 /// X: serialized by the caller. One cpu index is driven by one thread at a time, and an interrupt handler may
 /// call the runtime only where it did not interrupt a call of the runtime on the same cpu.
@@ -48,6 +51,13 @@ class machine {
   status start(const platform& p, const machine_options& o);
   /// Destroys what is left. No call is in progress; table memory is the platform's again. Idempotent.
   void stop();
+
+  /// Registers one more cpu and answers its index, the lowest that is free. Sections of others may be open meanwhile.
+  /// Errors: too_many (see machine_options::max_cpus), no_memory. Blocks on a lock; allocates.
+  status add_cpu(unsigned& cpu);
+  /// Takes a cpu away: what it kept for itself goes back, and its states are refused from now on. Called by the thread that
+  /// drove it. Errors: bad_cpu; in_section if it has a section open, paused, or in transit in any space. Blocks on a lock.
+  status remove_cpu(unsigned cpu);
 
   /// Makes a space of format `f`, its root table empty.
   /// A max_leaf_level that the format has not is lowered to the next one that it has.
@@ -90,6 +100,23 @@ class machine {
   status flush(lazy_state* l);
   /// Flushes and leaves lazy mode, whatever the depth. Nests. Errors: bad_state. As leave().
   status pause(lazy_state* l);
+  /// Commits everything that any cpu has queued in `s` before the call, and waits for commit phases in progress; no thread of
+  /// another cpu has to run for that. With a range: queues that have an update in it are committed, as a whole.
+  /// Errors: bad_cpu, no_memory (first call for a pair); no_tables if there is no table memory beside what the
+  /// queues have claimed: then some of it may still be queued, and nothing is lost. Blocks on commits of others and in the sink. Not
+  /// from a section's callback.
+  status drain(unsigned cpu, space& s);
+  status drain(unsigned cpu, space& s, gfn_range r);
+
+  /// Ends the section on its cpu without closing it: commits and flushes what is queued, and puts the key register back.
+  /// `l` is refused on its cpu from now on; a new section may be opened there. Errors: bad_state, no_section; in_section
+  /// if another one is in transit from this (cpu, space) already, or in interrupt context. Blocks as leave().
+  status hand_over(lazy_state* l);
+  /// Goes on with a section that hand_over() gave away: depth, hint and pauses are as they were; `moved` names it from now
+  /// on. Errors: bad_cpu, no_memory; bad_state if `l` is not in transit; in_section if `cpu` has a section of the space
+  /// open or paused already. Then it stays in transit.
+  status take_over(unsigned cpu, lazy_state* l, lazy_state*& moved);
+
   /// Undoes one pause(); the last one restores depth, hint and state. Errors: bad_state, not_paused.
   status resume(lazy_state* l);
   /// Interrupt context of a cpu: calls are immediate there and leave the interrupted section alone. Nests.
@@ -105,12 +132,15 @@ class machine {
   /// observer hears of the mappings that it replaces, with A and D.
   /// Errors: bad_state, bad_range, misaligned, bad_attributes, no_tables. Then nothing is queued or changed.
   /// Cost: O(levels) to queue, whatever r.pages is; outside sections, that of the commit.
-  status map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level = arch::level_limit - 1);
+  ///
+  /// @param g  leaves the update out if the guard has moved on when it is committed: counters::cancelled_updates
+  status map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level = arch::level_limit - 1,
+             guard g = {});
   /// As map(), but leaves mapped pages alone and counts them in counters::kept_pages.
   status map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a,
-                          unsigned max_leaf_level = arch::level_limit - 1);
+                          unsigned max_leaf_level = arch::level_limit - 1, guard g = {});
   /// As map(), with leaves of exactly `level`; range and frame are aligned to it.
-  status map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned level);
+  status map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned level, guard g = {});
   /// Removes mappings; holes are skipped. The space's observer hears what was removed, with A and D.
   status unmap(lazy_state* l, gfn_range r);
   /// Changes the access of the mapped pages of `r`; address, type and options stay. Only a.access counts.
@@ -132,7 +162,7 @@ class machine {
 
   /// Counts of one cpu in one space; all zero if it never used the space.
   counters counts(unsigned cpu, const space& s) const;
-  unsigned cpu_count() const { return cpu_count_; }
+  unsigned cpu_count() const { return cpus_.count; }
   /// Table frames in use, and obtained from the platform, over all sizes; in frames.
   std::uint64_t tables_in_use() const;
   std::uint64_t tables_allocated() const;
@@ -150,24 +180,32 @@ class machine {
   void let_writes_out(section& s);
   void commit(section& s, const update_list& updates, table_need& claims, flush_reason reason);
   void commit_queue(section& s, flush_reason reason);
+  status drain_queue(section& own, section& from, const gfn_range* within);
+  status drain_scarce(section& own, section& from, const update_list& queued);
+  status register_cpu(unsigned cpu);
+  bool has_open_section(unsigned cpu) const;
+  void release_cpu_memory();
+  void close_space(section& s);
+  void open_space(section& s);
   status submit(lazy_state* l, const update& u);
   status submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what);
   status commit_now(section& s, const update& u);
   status commit_scarce(section& s, const update& u);
   status commit_one(section& s, const update& u, table_need& claims, flush_reason reason);
-  status map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, bool keep_present,
-                  bool exact);
-  table_need need_of(const section& s, const update& u) const;
+  status map_with(lazy_state* l, gfn_range r, hfn out, attributes a, const update_kind& k, unsigned max_leaf_level);
+  bool need_of(const space& where, newest_claims& newest, const update& u, gfn_range run, table_need& need) const;
   status reserve(const section& s, const table_need& need);
   void unreserve(const section& s, table_need& claims);
-  piece view(const section& s, gfn g, gfn end) const;
+  piece view(section& s, gfn g, gfn end) const;
+  piece view_once(const section& s, gfn g, gfn end) const;
+  piece view_between_drains(section& s, gfn g, gfn end) const;
   commit_context context_of(section& s, table_need& claims, flush_reason reason);
 
   platform host_;
-  cpu_context* cpus_ = nullptr;
-  unsigned cpu_count_ = 0;
+  cpu_list cpus_;
+  owner_words owners_;
   pool_options pool_options_;
-  spin_lock lock_;  // over pools_ and the slots of spaces_
+  mutable spin_lock lock_;  // over pools_, the slots of spaces_ and the registration of cpus
   table_pool pools_[max_table_sizes];
   unsigned pool_count_ = 0;
   std::atomic<space*> spaces_[max_spaces] = {};

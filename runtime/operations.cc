@@ -25,34 +25,40 @@ status check_map(const geometry& s, gfn_range r, hfn out, attributes a) {
 
 }  // namespace
 
-status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, bool keep_present,
-                         bool exact) {
+// `k` holds everything but attributes and leaf level.
+status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, const update_kind& k,
+                         unsigned max_leaf_level) {
   const section* s = find(l);
   if (!s) return status::bad_state;
   const space& where = *s->where;
   if (const status bad = check_map(where.shape, r, out, a); bad != status::ok) return bad;
-  unsigned cap = max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
+  unsigned cap =
+      max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
   if (a.options & where.shape.level0_options) cap = 0;
   const unsigned leaf = largest_leaf(where.shape, r, out, cap);
-  return submit(l, {r, out, update_kind(operation::map, a, leaf, keep_present, harvest::none, exact)});
+  return submit(l, {r, out, k.with(a, leaf)});
 }
 
-status machine::map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level) {
-  return map_with(l, r, out, a, max_leaf_level, false, false);
+status machine::map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g) {
+  return map_with(l, r, out, a, update_kind(operation::map, {}, 0, false, harvest::none).with(g),
+                  max_leaf_level);
 }
 
-status machine::map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level) {
-  return map_with(l, r, out, a, max_leaf_level, true, false);
+status machine::map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level,
+                                 guard g) {
+  return map_with(l, r, out, a, update_kind(operation::map, {}, 0, true, harvest::none).with(g),
+                  max_leaf_level);
 }
 
-status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned level) {
+status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned level, guard g) {
   const section* s = find(l);
   if (!s) return status::bad_state;
   const geometry& shape = s->where->shape;
   if (level > s->where->options.max_leaf_level || !shape.leaf[level]) return status::bad_leaf_level;
   if (level > 0 && (a.options & shape.level0_options)) return status::bad_attributes;
   if ((r.first.value | r.pages | out.value) & (shape.slot_pages(level) - 1)) return status::misaligned;
-  return map_with(l, r, out, a, level, false, true);
+  return map_with(l, r, out, a, update_kind(operation::map, {}, 0, false, harvest::none, true).with(g),
+                  level);
 }
 
 status machine::unmap(lazy_state* l, gfn_range r) {
@@ -70,8 +76,8 @@ status machine::harvest_status(lazy_state* l, gfn_range r, harvest what) {
   return submit_range(l, r, operation::harvest, {}, what);
 }
 
-// The leaf level of a record that maps nothing is the largest that it may meet: records join only between leaves of
-// that size, so that a section splits the same leaves as the same updates outside of one.
+// The leaf level of a record that maps nothing is the largest that it may meet: records join only between
+// leaves of that size, so that a section splits the same leaves as the same updates outside of one.
 status machine::submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what) {
   const section* s = find(l);
   if (!s) return status::bad_state;
@@ -85,40 +91,64 @@ status machine::submit(lazy_state* l, const update& u) {
   if (const status bad = check_range(shape, u.range); bad != status::ok) return bad;
   if (!queues(*s)) return commit_now(*s, u);
 
-  if (s->queue.full() && !s->queue.continues(shape, u)) {
+  const bool joins = s->queue.continues(shape, u);
+  if (!joins && s->queue.full()) {
     ++s->count.forced_commits;
     commit_queue(*s, flush_reason::full_queue);
   }
-  const table_need need = need_of(*s, u);
-  if (reserve(*s, need) != status::ok) return commit_scarce(*s, u);
-  for (unsigned level = 0; level < shape.top(); ++level) s->reserved[level] += need[level];
-  if (u.kind.op() == operation::map && u.kind.leaf_level() == 0) {
-    const gfn last = u.range.first + (u.range.pages - 1);
-    for (unsigned level = 0; level < shape.top(); ++level) s->claimed_table[level] = shape.table_first(last, level);
-    s->claimed_valid = true;
-  } else if (u.kind.op() == operation::map || u.kind.op() == operation::unmap) {
-    s->claimed_valid = false;  // it may take a table out that was claimed for
+  table_need need;
+  if (need_of(*s->where, s->newest, u, joins ? s->queue.newest() : gfn_range{}, need)) {
+    if (reserve(*s, need) != status::ok) {
+      s->newest.valid = false;  // it was not claimed
+      return commit_scarce(*s, u);
+    }
+    for (unsigned level = 0; level < shape.top(); ++level) s->reserved[level] += need[level];
   }
-  if (!s->queue.extend(shape, u)) s->queue.append(u);
+  if (joins) {
+    s->queue.grow(u);
+  } else {
+    s->queue.append(u);
+  }
   ++s->count.updates;
   return status::ok;
 }
 
-// Tables that `u` may take, if nothing is mapped when it is committed. A table that the update before it claimed
-// is not claimed twice.
-table_need machine::need_of(const section& s, const update& u) const {
-  const geometry& shape = s.where->shape;
-  if (u.kind.op() != operation::map) return tables_to_split(shape, u.range, s.where->options.max_leaf_level);
-  const bool sharing = s.claimed_valid && u.kind.leaf_level() == 0;
-  if (sharing && shape.table_first(u.range.first, 0) == s.claimed_table[0] &&
-      shape.table_first(u.range.first + (u.range.pages - 1), 0) == s.claimed_table[0]) {
-    return {};
+// Tables that `u` may take, if nothing is mapped when it is committed; false: none. What the update before it
+// claimed is not claimed twice. `newest` goes on to what `u` claims. `run` is the one that `u` joins; empty
+// if none.
+bool machine::need_of(const space& where, newest_claims& newest, const update& u, gfn_range run,
+                      table_need& need) const {
+  const geometry& shape = where.shape;
+  if (u.kind.op() != operation::map) {
+    if (u.kind.op() == operation::unmap)
+      newest.valid = false;  // it may take a table out that was claimed for
+    if (where.options.max_leaf_level == 0) return false;
+    const gfn_range whole = run.pages ? gfn_range{run.first, run.pages + u.range.pages} : u.range;
+    need = tables_to_split(shape, whole, where.options.max_leaf_level);
+    for (unsigned level = 0; level < shape.top(); ++level) {
+      const std::uint64_t held = run.pages ? newest.split[level] : 0;
+      newest.split[level] = need[level] > held ? need[level] : held;
+      need[level] = newest.split[level] - held;
+    }
+    return true;
   }
-  table_need need = tables_to_map(shape, u.range, u.kind.leaf_level(), shape.top());
-  for (unsigned level = 0; sharing && level < shape.top(); ++level) {
-    if (shape.table_first(u.range.first, level) == s.claimed_table[level]) --need[level];
+  if (u.kind.leaf_level() > 0) {
+    newest.valid = false;
+    need = tables_to_map(shape, u.range, u.kind.leaf_level(), shape.top());
+    return true;
   }
-  return need;
+  const gfn last = u.range.first + (u.range.pages - 1);
+  if (newest.valid && shape.table_first(u.range.first, 0) == newest.table[0] &&
+      shape.table_first(last, 0) == newest.table[0]) {
+    return false;
+  }
+  need = tables_to_map(shape, u.range, 0, shape.top());
+  for (unsigned level = 0; level < shape.top(); ++level) {
+    if (newest.valid && shape.table_first(u.range.first, level) == newest.table[level]) --need[level];
+    newest.table[level] = shape.table_first(last, level);
+  }
+  newest.valid = true;
+  return true;
 }
 
 status machine::reserve(const section& s, const table_need& need) {
@@ -143,8 +173,12 @@ status machine::commit_now(section& s, const update& u) {
   table_need claims = u.kind.op() == operation::map
                           ? tables_to_map(shape, u.range, u.kind.leaf_level(), shape.top())
                           : tables_to_split(shape, u.range, s.where->options.max_leaf_level);
-  if (reserve(s, claims) != status::ok) return commit_scarce(s, u);
-  return commit_one(s, u, claims, flush_reason::immediate);
+  const std::uint64_t saved =
+      host_.open_tables ? host_.open_tables(host_.context, s.cpu) : 0;  // pools write to frames
+  const status done = reserve(s, claims) == status::ok ? commit_one(s, u, claims, flush_reason::immediate)
+                                                       : commit_scarce(s, u);
+  close_tables(s, saved);
+  return done;
 }
 
 // Table memory is too short to claim for the worst case: commits what is queued, which frees its claims, then
@@ -158,22 +192,20 @@ status machine::commit_scarce(section& s, const update& u) {
   return commit_one(s, u, claims, flush_reason::no_tables);
 }
 
-// Commits `u` alone. With flush_reason::no_tables the claims are made here, under the lock, for what is missing.
+// Commits `u` alone. With flush_reason::no_tables the claims are made here, for what is missing while nobody
+// else commits.
 status machine::commit_one(section& s, const update& u, table_need& claims, flush_reason reason) {
-  const bool open = !queues(s);  // a section has opened the tables already
-  const std::uint64_t saved = open && host_.open_tables ? host_.open_tables(host_.context, s.cpu) : 0;
   status done = status::ok;
-  {
-    const lock_guard hold(s.where->lock, host_);
-    if (reason == flush_reason::no_tables) {
-      const table_need missing = s.where->backend->missing(host_, *s.where, u);
-      done = reserve(s, missing);
-      if (done == status::ok) claims = missing;
-    }
-    if (done == status::ok) commit(s, {&u, 0, 1, 0}, claims, reason);
+  const bool alone = reason == flush_reason::no_tables;
+  if (alone) {
+    close_space(s);
+    const table_need missing = s.where->backend->missing(host_, *s.where, u);
+    done = reserve(s, missing);
+    if (done == status::ok) claims = missing;
   }
+  if (done == status::ok) commit(s, update_list::one(queued_update(u)), claims, reason);
+  if (alone) open_space(s);
   unreserve(s, claims);
-  if (open) close_tables(s, saved);
   if (done == status::ok) ++s.count.updates;
   return done;
 }

@@ -16,10 +16,13 @@ enum class flush_reason : std::uint8_t {
   pause,       ///< pause()
   full_queue,  ///< the batch queue was full
   no_tables,   ///< table memory ran short: commits what is queued, to know exactly what is missing
-  overflow,    ///< one commit took out more tables or reported more runs than it can remember
+  overflow,    ///< one commit took out more tables, reported more runs or parked more entries than it can remember
   destroy,     ///< the space goes away
+  drain,       ///< a cpu commits what another, or itself, has queued
+  hand_over,   ///< a section leaves its cpu
+  contention,  ///< the next table is another cpu's: what was done so far is completed before waiting for it
 };
-inline constexpr unsigned flush_reasons = 8;
+inline constexpr unsigned flush_reasons = 11;
 
 /// One flush of one space. All fields are valid during the call of platform::flush only.
 struct flush_plan {
@@ -40,7 +43,8 @@ struct platform {
   void (*release)(void* context, void* memory, std::size_t bytes) = nullptr;
 
   /// Table memory: returns true and the physical address of `bytes` (a multiple of `align`, a power of two).
-  /// It is never given back before the machine stops. Never called by leave, flush or pause.
+  /// It is never given back before the machine stops. Not called by leave, flush or pause, with one exception: if another
+  /// cpu took out a table that the commit had just made, and no frame is free in the pool for making it again.
   bool (*allocate_tables)(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) = nullptr;
   /// Table memory at physical address p is accessed at virtual address p + table_offset (modulo 2^64). A number,
   /// not a function, since it is needed once per level of every walk.

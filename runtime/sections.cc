@@ -18,7 +18,7 @@ section* machine::make_section(unsigned cpu, space& s) {
 // Null unless `l` is one of the two states that name a section now.
 section* machine::find(lazy_state* l) const {
   const state_handle h(l);
-  if (!cpus_ || h.cpu() >= cpu_count_ || h.space() >= max_spaces) return nullptr;
+  if (h.cpu() >= cpus_.count || h.space() >= max_spaces) return nullptr;
   if (host_.current_cpu && host_.current_cpu(host_.context) != h.cpu()) return nullptr;
   const space* where = spaces_[h.space()].load(std::memory_order_acquire);  // acquire: pairs with finish_space()
   if (!where) return nullptr;
@@ -27,9 +27,10 @@ section* machine::find(lazy_state* l) const {
 }
 
 lazy_state* machine::state(unsigned cpu, space& where) {
-  if (cpu >= cpu_count_) return nullptr;
+  if (cpu >= cpus_.count || !cpus_[cpu].registered) return nullptr;
   section* s = where.sections[cpu].load(std::memory_order_relaxed);  // relaxed: only this cpu makes its section
   if (!s) s = make_section(cpu, where);
+  if (s && !s->outside) s->outside = state_handle(++s->generation, where.id, cpu).pointer();  // registered anew
   return s ? s->outside : nullptr;
 }
 
@@ -117,25 +118,39 @@ void machine::let_writes_out(section& s) {
 }
 
 commit_context machine::context_of(section& s, table_need& claims, flush_reason reason) {
-  return {host_, *s.where, cpus_[s.cpu], cpus_, cpu_count_, s.count, claims, reason};
+  return {host_, *s.where, owners_, cpus_, cpus_[s.cpu], s.count, claims, reason};
 }
 
-// Under the space's lock.
 void machine::commit(section& s, const update_list& updates, table_need& claims, flush_reason reason) {
   const std::uint64_t before = s.count.entries_written;
   s.where->backend->commit(context_of(s, claims, reason), updates);
   s.wrote |= s.count.entries_written != before;
 }
 
+// Also if all was drained already: then a cpu that drains may still be at it.
 void machine::commit_queue(section& s, flush_reason reason) {
   if (s.queue.empty()) return;
   {
-    const lock_guard hold(s.where->lock, host_);
-    commit(s, s.queue.pending(), s.reserved, reason);
+    const lock_guard hold(s.drain_lock, host_);
+    const update_list queued = s.queue.visible();
+    if (queued.count() > 0) commit(s, queued, s.reserved, reason);
+    s.queue.retire();
   }
-  s.queue.consume_all();
   unreserve(s, s.reserved);
-  s.claimed_valid = false;
+  s.newest.valid = false;
+}
+
+// Keeps commits of other cpus out of the space, once those in progress are over.
+void machine::close_space(section& s) {
+  s.where->lock.lock(host_);
+  s.where->closed.store(s.cpu + 1, std::memory_order_relaxed);  // relaxed: the fence orders it
+  full_fence();  // the mark is out before phases are looked at, see phase_word::raise()
+  cpus_.wait_for_phases(s.cpu, host_);
+}
+
+void machine::open_space(section& s) {
+  s.where->closed.store(0, std::memory_order_release);  // release: pairs with commit_path::begin()
+  s.where->lock.unlock();
 }
 
 }  // namespace quire::runtime

@@ -1,4 +1,4 @@
-// One second-stage tree: its format, root, sections and lock.
+// One second-stage tree: its format, root, sections and guards.
 #pragma once
 
 #include <new>
@@ -21,8 +21,8 @@ struct space_options {
 
 /// Fields belong to the runtime; an embedder calls the functions.
 ///
-///            note_run  functions  fields
-///   any cpu    any        any     under `lock`, but the constant ones
+///            functions  fields
+///   any cpu     any     the constant ones; `lock` and `closed` as commit.h says
 struct space {
   // Constant from creation to destruction.
   std::uint32_t id = 0;
@@ -35,8 +35,29 @@ struct space {
   std::atomic<section*>* sections = nullptr;  // by cpu; set once
   std::uint64_t first_generation = 0;         // of its states
 
-  spin_lock lock;  // held by whoever commits
-  std::uint64_t table_bytes = 0;
+  /// Held by a commit that wants the space for itself alone, which is seldom.
+  spin_lock lock;
+  /// Whose commits alone may begin a phase: cpu c as c + 1; 0 = everybody's.
+  std::atomic<std::uint32_t> closed{0};
+
+  /// Goes up before frames of tables that were taken out can be used again: a lookup that read from such a frame finds
+  /// another version afterwards, and starts over.
+  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }  // acquire: see move_version()
+  void move_version() {
+    version_.fetch_add(1, std::memory_order_acq_rel);  // acq_rel: comes before whatever is written to the frames
+  }
+
+  /// The guard's value now, for updates that are resolved from here on. `index` is 1..63.
+  std::uint32_t guard_sequence(unsigned index) const {
+    return guards_[index].load(std::memory_order_acquire) & guard::sequence_mask;  // acquire: pairs with bump_guard()
+  }
+  /// Cancels all updates that carry an older value of the guard and are not committed. Whoever wants to know that none
+  /// is being committed calls machine::drain() next.
+  void bump_guard(unsigned index) {
+    guards_[index].fetch_add(1, std::memory_order_acq_rel);  // acq_rel: what was resolved before the change is older
+    full_fence();  // a commit phase that begins from now on sees it; drain() waits for those that are in progress
+  }
+  bool cancelled(guard g) const { return g.index != 0 && guard_sequence(g.index) != g.sequence; }
 
   /// Tables linked in the tree, the root included. Exact while no commit runs.
   std::uint64_t tables() const { return tables_.load(std::memory_order_relaxed); }  // relaxed: a statistic
@@ -62,12 +83,15 @@ struct space {
   }
   runners ran() { return ran_.fetch_or(0, std::memory_order_acq_rel); }  // acq_rel: see note_run()
 
-  /// Under `lock`.
+  /// A table of so many bytes was taken into the tree (change 1) or out of it (-1).
   void count_tables(int change, std::uint64_t bytes) {
-    // relaxed: written under the lock, read as statistics.
-    tables_.store(tables_.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(change), std::memory_order_relaxed);
-    table_bytes = change > 0 ? table_bytes + bytes : table_bytes - bytes;
-    if (table_bytes > peak_table_bytes()) peak_bytes_.store(table_bytes, std::memory_order_relaxed);
+    const std::uint64_t more = change > 0 ? bytes : ~bytes + 1;
+    tables_.fetch_add(static_cast<std::uint64_t>(change), std::memory_order_relaxed);  // relaxed: a statistic
+    const std::uint64_t now = table_bytes_.fetch_add(more, std::memory_order_relaxed) + more;  // relaxed: likewise
+    std::uint64_t peak = peak_table_bytes();
+    while (change > 0 && now > peak &&
+           !peak_bytes_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {  // relaxed: likewise
+    }
   }
 
   template <class F>
@@ -82,7 +106,10 @@ struct space {
 
  private:
   std::atomic<runners> ran_{nobody};
+  std::atomic<std::uint64_t> version_{0};
+  std::atomic<std::uint32_t> guards_[guard::count] = {};
   std::atomic<std::uint64_t> tables_{0};
+  std::atomic<std::uint64_t> table_bytes_{0};
   std::atomic<std::uint64_t> peak_bytes_{0};
   alignas(8) unsigned char format_[64] = {};
 };

@@ -51,7 +51,7 @@ bool table_pool::grow(std::uint64_t least) {
     }
     while (fresh_left_) {  // an earlier remainder joins the list, its lowest frame first
       const std::uint64_t frame = fresh_ + --fresh_left_ * frame_bytes_;
-      next_of(frame) = list_;
+      set_next(frame, list_);
       list_ = frame;
     }
     fresh_ = physical;
@@ -63,10 +63,11 @@ bool table_pool::grow(std::uint64_t least) {
   }
 }
 
-status table_pool::claim(cpu_stock& own, std::uint64_t frames) {
-  const std::uint64_t least = own.reserved + frames - own.listed - own.claims;
+status table_pool::claim(cpu_stock& own, std::uint64_t frames, bool may_grow) {
+  const std::uint64_t wanted = own.reserved + frames;
+  const std::uint64_t least = wanted > own.listed + own.claims ? wanted - own.listed - own.claims : 0;
   const lock_guard hold(lock_, *platform_);
-  if (free_ - claimed_ < least && !grow(least - (free_ - claimed_))) return status::no_tables;
+  if (free_ - claimed_ < least && (!may_grow || !grow(least - (free_ - claimed_)))) return status::no_tables;
   const std::uint64_t more = least + options_.cache_frames;
   const std::uint64_t got = free_ - claimed_ < more ? free_ - claimed_ : more;
   claimed_ += got;
@@ -79,7 +80,7 @@ void table_pool::unreserve(unsigned cpu, std::uint64_t frames) {
   cpu_stock& own = stocks_[cpu];
   QUIRE_INVARIANT(frames <= own.reserved, "only what was reserved is given back");
   own.reserved -= frames;
-  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own);
+  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
 }
 
 std::uint64_t table_pool::pop_central() {
@@ -110,7 +111,7 @@ void table_pool::fetch(cpu_stock& own) {
   own.claims -= n;
   own.listed += n;
   while (n) {
-    next_of(frames[--n]) = own.list;
+    set_next(frames[--n], own.list);
     own.list = frames[n];
   }
 }
@@ -127,19 +128,33 @@ arch::table_address table_pool::take(unsigned cpu) {
   return {frame};
 }
 
+void table_pool::put_back(unsigned cpu, arch::table_address frame) {
+  cpu_stock& own = stocks_[cpu];
+  set_next(frame.byte, own.list);
+  own.list = frame.byte;
+  ++own.listed;
+  ++own.reserved;
+  bump(own.given, 1);
+}
+
 void table_pool::give(unsigned cpu, arch::table_address frame) {
   cpu_stock& own = stocks_[cpu];
-  next_of(frame.byte) = own.list;
+  set_next(frame.byte, own.list);
   own.list = frame.byte;
   ++own.listed;
   bump(own.given, 1);
-  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own);
+  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
 }
 
-// Returns what the cpu does not need, down to cache_frames: claims first, they cost nothing to get again.
-void table_pool::trim(cpu_stock& own) {
+void table_pool::retire(unsigned cpu) {
+  QUIRE_INVARIANT(stocks_[cpu].reserved == 0, "a cpu that goes away has no update queued");
+  trim(stocks_[cpu], 0);
+}
+
+// Returns what the cpu does not need, but for `keep`: claims first, they cost nothing to get again.
+void table_pool::trim(cpu_stock& own, std::uint64_t keep) {
   std::uint64_t surplus = own.listed + own.claims - own.reserved;
-  surplus = surplus > options_.cache_frames ? surplus - options_.cache_frames : 0;
+  surplus = surplus > keep ? surplus - keep : 0;
   const lock_guard hold(lock_, *platform_);
   const std::uint64_t claims = surplus < own.claims ? surplus : own.claims;
   own.claims -= claims;
@@ -156,7 +171,7 @@ void table_pool::trim(cpu_stock& own) {
     free_ += n;
     surplus -= n;
     while (n) {  // in the same order as they were listed
-      next_of(frames[--n]) = list_;
+      set_next(frames[--n], list_);
       list_ = frames[n];
     }
   }

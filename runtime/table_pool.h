@@ -20,7 +20,7 @@ struct pool_options {
 /// platform is asked again.
 ///
 ///              reserve/unreserve  take/give  in_use/allocated
-///   own cpu           X              X            any
+///   own cpu           X              X            any     (retire: like give)
 ///   other cpus        -              -            any
 /// X: calls with one `cpu` index are serialized by the caller (a cpu is driven by one thread at a time).
 /// Different indices run concurrently.
@@ -42,13 +42,19 @@ class table_pool {
       own.reserved += frames;
       return status::ok;
     }
-    return claim(own, frames);
+    return claim(own, frames, true);
   }
+  /// As reserve(), but asks the platform for nothing.
+  status reserve_unused(unsigned cpu, std::uint64_t frames) { return claim(stocks_[cpu], frames, false); }
   /// Takes back claims that turned out not to be needed. Does not block but for the centre's lock.
   void unreserve(unsigned cpu, std::uint64_t frames);
+  /// Puts all that `cpu` keeps for itself back where others find it: the cpu goes away. It holds no claim.
+  void retire(unsigned cpu);
 
   /// Turns one claim into a frame. Its content is unspecified. Cannot fail; does not allocate.
   arch::table_address take(unsigned cpu);
+  /// Undoes take() of the frame that was taken last.
+  void put_back(unsigned cpu, arch::table_address frame);
   /// Gives a frame back. No CPU can reach it any more.
   void give(unsigned cpu, arch::table_address frame);
 
@@ -67,12 +73,19 @@ class table_pool {
     std::atomic<std::uint64_t> given{0};
   };
 
-  status claim(cpu_stock& own, std::uint64_t frames);
+  status claim(cpu_stock& own, std::uint64_t frames, bool may_grow);
   bool grow(std::uint64_t least);
   void fetch(cpu_stock& own);
-  void trim(cpu_stock& own);
-  std::uint64_t& next_of(std::uint64_t frame) const {
-    return *reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(frame + platform_->table_offset));
+  void trim(cpu_stock& own, std::uint64_t keep);
+  // Lookups may still read the frame as the table that it was, until they see that it went.
+  std::uint64_t next_of(std::uint64_t frame) const {
+    return link(frame).load(std::memory_order_relaxed);  // relaxed: who owns the list wrote it, or a lock is between
+  }
+  void set_next(std::uint64_t frame, std::uint64_t next) const {
+    link(frame).store(next, std::memory_order_release);  // release: a lookup that reads it sees space::version() moved
+  }
+  std::atomic_ref<std::uint64_t> link(std::uint64_t frame) const {
+    return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(frame + platform_->table_offset)));
   }
   std::uint64_t pop_central();
 

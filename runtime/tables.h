@@ -40,7 +40,7 @@ class tables {
   using slot = arch::slot<F>;
   using kind = arch::entry_kind;
 
-  tables(const platform& host, const space& s) : offset_(host.table_offset), f_(s.format<F>()), s_(s.shape), root_(s.root) {}
+  tables(const platform& host, const space& s) : offset_(host.table_offset), f_(s.format<F>()), s_(s.shape), where_(s) {}
 
   slot at(table_address t) const { return slot(words(t)); }
 
@@ -89,33 +89,17 @@ class tables {
     return e;
   }
 
+  /// Publishes nothing and waits for nobody: a table may go, and its frame become another, in the middle of it. What was
+  /// read is believed only if no frame of the space was given back since the walk began.
   piece find(gfn g) const {
-    piece p;
-    table_address table = root_;
-    for (unsigned level = s_.top();; --level) {
-      const slot here = at(table)[s_.index(g, level)];
-      const word found = here.load();
-      word e = undisturbed(found, level);
-      p.settled = p.settled && e == found;
-      if (level > 0 && f_.kind(e, level) == kind::table) {
-        table = f_.table(e, level);
-        continue;
-      }
-      p.what.level = level;
-      p.what.range = {s_.slot_first(g, level), s_.slot_pages(level)};
-      p.present = f_.kind(e, level) == kind::leaf;
-      if (!p.present) return p;
-      e = shared_status(here, e, level, g);
-      p.what.out = f_.output(e, level);
-      p.what.attr = f_.attributes_of(e, level);
-      p.what.accessed = f_.accessed(e);
-      p.what.dirty = f_.dirty(e);
-      return p;
+    for (;;) {
+      piece p;
+      if (find_in(where_.version(), g, p)) return p;
     }
   }
 
   /// Calls `visit(slot, entry, level)` for the entries that lie on or under `r`, parents first; the entry that it
-  /// returns decides whether to go down.
+  /// returns decides whether to go down. While nothing is committed.
   template <class Visit>
   void each_slot(table_address table, unsigned level, gfn_range r, Visit visit) const {
     for (gfn g = r.first; g < r.end();) {
@@ -140,6 +124,32 @@ class tables {
   }
 
  private:
+  bool find_in(std::uint64_t version, gfn g, piece& p) const {
+    table_address table = where_.root;
+    for (unsigned level = s_.top();; --level) {
+      const slot here = at(table)[s_.index(g, level)];
+      const word found = here.load();
+      word e = undisturbed(found, level);
+      p.settled = p.settled && e == found;
+      const kind k = f_.kind(e, level);
+      if (k == kind::leaf) e = shared_status(here, e, level, g);
+      if (where_.version() != version) return false;
+      if (level > 0 && k == kind::table) {
+        table = f_.table(e, level);
+        continue;
+      }
+      p.what.level = level;
+      p.what.range = {s_.slot_first(g, level), s_.slot_pages(level)};
+      p.present = k == kind::leaf;
+      if (!p.present) return true;
+      p.what.out = f_.output(e, level);
+      p.what.attr = f_.attributes_of(e, level);
+      p.what.accessed = f_.accessed(e);
+      p.what.dirty = f_.dirty(e);
+      return true;
+    }
+  }
+
   void missing_in_slot(const update& u, word e, unsigned level, gfn_range part, table_need& need) const {
     const kind k = f_.kind(e, level);
     table_need more{};
@@ -175,7 +185,7 @@ class tables {
   const std::uint64_t offset_;
   const F& f_;
   const geometry& s_;
-  const table_address root_;
+  const space& where_;
 };
 
 }  // namespace quire::runtime

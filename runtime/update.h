@@ -29,6 +29,15 @@ constexpr bool includes(harvest all, harvest some) {
   return (static_cast<unsigned>(all) & static_cast<unsigned>(some)) == static_cast<unsigned>(some);
 }
 
+/// Ties an update to something that may change before it is committed, such as the memory slot that it was resolved
+/// against: if space::bump_guard(index) was called since guard_sequence() gave `sequence`, the commit leaves it out.
+struct guard {
+  static constexpr unsigned count = 64;
+  static constexpr std::uint32_t sequence_mask = (1u << 18) - 1;  // an update does not stay queued for longer
+  std::uint8_t index = 0;  ///< 1..63; 0 = no guard
+  std::uint32_t sequence = 0;
+};
+
 /// Everything about an update but its place, packed: a record built from narrow stores would stall when copied.
 class update_kind {
  public:
@@ -50,6 +59,21 @@ class update_kind {
     return {static_cast<perm>(op_access::get(bits_)), static_cast<std::uint8_t>(op_type::get(bits_)),
             static_cast<std::uint16_t>(op_options::get(bits_))};
   }
+  /// Of a kind that was made with no attributes and leaf level 0.
+  constexpr update_kind with(attributes a, unsigned leaf_level) const {
+    update_kind k = *this;
+    k.bits_ |= update_kind(operation::map, a, leaf_level, false, harvest::none).bits_ & (op_leaf::mask | op_access::mask | op_type::mask | op_options::mask);
+    return k;
+  }
+  constexpr update_kind with(guard g) const {
+    update_kind k = *this;
+    k.bits_ |= op_guard::make(g.index) | op_sequence_low::make(g.sequence) | op_sequence_high::make(g.sequence >> 10);
+    return k;
+  }
+  constexpr guard guarded_by() const {
+    const std::uint64_t sequence = op_sequence_low::get(bits_) | op_sequence_high::get(bits_) << 10;
+    return {static_cast<std::uint8_t>(op_guard::get(bits_)), static_cast<std::uint32_t>(sequence)};
+  }
   friend constexpr bool operator==(update_kind, update_kind) = default;
 
  private:
@@ -60,6 +84,9 @@ class update_kind {
   using op_access = arch::field<15, 12>;
   using op_type = arch::field<23, 16>;
   using op_options = arch::field<47, 32>;
+  using op_guard = arch::field<53, 48>;
+  using op_sequence_low = arch::field<63, 54>;
+  using op_sequence_high = arch::field<31, 24>;
   std::uint64_t bits_ = 0;
 };
 

@@ -23,7 +23,8 @@ void overlay_map(piece& p, const update& u, gfn g) {
 void overlay_harvest(piece& p, harvest what) {
   const bool dirty = includes(what, harvest::dirty) && p.what.dirty;
   if (dirty && includes(what, harvest::write_protect)) {
-    p.what.attr.access = static_cast<perm>(static_cast<unsigned>(p.what.attr.access) & ~static_cast<unsigned>(perm::w));
+    p.what.attr.access =
+        static_cast<perm>(static_cast<unsigned>(p.what.attr.access) & ~static_cast<unsigned>(perm::w));
   }
   if (dirty) p.what.dirty = false;
   if (includes(what, harvest::accessed)) p.what.accessed = false;
@@ -33,8 +34,11 @@ void overlay_harvest(piece& p, harvest what) {
 void overlay(piece& p, const update& u, gfn g) {
   clip(p, g, u.range.end());
   switch (u.kind.op()) {
-    case operation::map: return overlay_map(p, u, g);
-    case operation::unmap: p.present = false; return;
+    case operation::map:
+      return overlay_map(p, u, g);
+    case operation::unmap:
+      p.present = false;
+      return;
     case operation::protect:
       if (p.present) p.what.attr.access = u.kind.attr().access;
       return;
@@ -46,17 +50,33 @@ void overlay(piece& p, const update& u, gfn g) {
 
 }  // namespace
 
-piece machine::view(const section& s, gfn g, gfn end) const {
-  reader_flag& reader = cpus_[s.cpu].reader;
-  reader.enter();
-  piece p = s.where->backend->find(host_, *s.where, g);
-  reader.leave();
-  clip(p, g, end);
+// If another cpu has drained the queue meanwhile, its updates may have been seen in the tables and in the
+// queue both, in the middle of their order: looks once more.
+piece machine::view(section& s, gfn g, gfn end) const {
+  if (s.queue.empty()) return view_once(s, g, end);
+  const std::uint64_t before =
+      s.drains.load(std::memory_order_acquire);  // acquire: comes before what is looked at
+  const piece p = view_once(s, g, end);
+  // acquire: if a table was read that a drain wrote, its mark is seen.
+  if ((before & 1) == 0 && s.drains.load(std::memory_order_acquire) == before) return p;
+  return view_between_drains(s, g, end);
+}
+
+[[gnu::noinline]] piece machine::view_between_drains(section& s, gfn g, gfn end) const {
+  const lock_guard hold(s.drain_lock, host_);
+  return view_once(s, g, end);
+}
+
+piece machine::view_once(const section& s, gfn g, gfn end) const {
   // An interrupt sees the tables as they are: the interrupted section has not happened yet.
-  if (s.queue.empty() || in_interrupt(s.cpu) || !s.queue.box().overlaps(p.what.range)) return p;
-  const update_list pending = s.queue.pending();
-  for (std::uint32_t i = 0; i < pending.count; ++i) {
-    const update& u = pending[i];
+  const bool plain = s.queue.empty() || in_interrupt(s.cpu) || !s.queue.box().overlaps({g, end - g});
+  // The queue before the tables: what another cpu drains in between is not missed.
+  const update_list queued = plain ? update_list::nothing() : s.queue.visible();
+  piece p = s.where->backend->find(host_, *s.where, g);
+  clip(p, g, end);
+  if (plain || !s.queue.box().overlaps(p.what.range)) return p;
+  for (std::uint32_t i = 0; i < queued.count(); ++i) {
+    const update u = queued[i];
     if (u.range.contains(g)) {
       overlay(p, u, g);
     } else if (u.range.first > g && u.range.first < p.what.range.end()) {
@@ -67,7 +87,7 @@ piece machine::view(const section& s, gfn g, gfn end) const {
 }
 
 status machine::lookup(lazy_state* l, gfn g, mapping& m, bool& found) {
-  const section* s = find(l);
+  section* s = find(l);
   if (!s) return status::bad_state;
   if (!s->where->shape.holds({g, 1})) return status::bad_range;
   const piece p = view(*s, g, g + 1);
@@ -88,7 +108,8 @@ status machine::for_each(lazy_state* l, gfn_range r, visitor visit, void* contex
   return apply_to_range(l, r, walk_flags::no_lazy, forward, &c);
 }
 
-status machine::apply_to_range(lazy_state* l, gfn_range r, walk_flags flags, range_visitor visit, void* context) {
+status machine::apply_to_range(lazy_state* l, gfn_range r, walk_flags flags, range_visitor visit,
+                               void* context) {
   section* s = find(l);
   if (!s) return status::bad_state;
   if (!s->where->shape.holds(r)) return status::bad_range;

@@ -13,6 +13,7 @@ using hv::access_kind;
 using hv::access_result;
 
 constexpr gfn page{0x123};
+constexpr std::uint32_t id = 3;
 constexpr gfn_range one{page, 1};
 
 /// A guest with A and D, and a TLB that is never flushed behind the test's back.
@@ -22,7 +23,7 @@ struct rig {
   hv::narrowing_watch watch;
 
   rig() { REQUIRE(g.m().map(g.state(), {gfn{0x120}, 8}, hfn{0x920}, {perm::rwx}) == status::ok); }
-  access_result access(access_kind k, gfn at = page) { return cache.access(g.host(), g.s(), at, k, watch); }
+  access_result access(access_kind k, gfn at = page) { return cache.access(g.host(), g.s(), id, at, k, watch); }
 };
 
 }  // namespace
@@ -73,7 +74,7 @@ TEST_CASE("the same uses after a flush are not stale") {
   rig r;
   REQUIRE(r.access(access_kind::write) == access_result::done);
   REQUIRE(r.g.m().unmap(r.g.state(), one) == status::ok);
-  r.cache.flush(r.g.s().id);
+  r.cache.flush(id);
   CHECK(r.access(access_kind::read) == access_result::not_present);
   CHECK(r.cache.stale_uses() == 0);
 }
@@ -113,17 +114,41 @@ TEST_CASE("a 2 MiB leaf is cached page by page") {
   CHECK(r.access(access_kind::read, gfn{0x3ff}) == access_result::done);
   CHECK(r.cache.walks() == 2);
 }
-TEST_CASE("entries belong to their space") {
+TEST_CASE("entries belong to their id: others do not hit them, and their flush leaves them alone") {
   rig r;
+  REQUIRE(r.access(access_kind::read) == access_result::done);
   runtime::space* other = nullptr;
   REQUIRE(r.g.m().create_space(0, ept5_ad{}, {}, other) == status::ok);
+  CHECK(r.cache.access(r.g.host(), *other, id + 1, page, access_kind::read, r.watch) == access_result::not_present);
   REQUIRE(r.access(access_kind::read) == access_result::done);
-  CHECK(r.cache.access(r.g.host(), *other, page, access_kind::read, r.watch) == access_result::not_present);
-  CHECK(r.access(access_kind::read) == access_result::done);
-  r.cache.flush(other->id);
+  r.cache.flush(id + 1);
   const auto walks = r.cache.walks();
   CHECK(r.access(access_kind::read) == access_result::done);
-  CHECK(r.cache.walks() <= walks + 1);
+  CHECK(r.cache.walks() == walks);
+  CHECK(r.cache.stale_uses() == 0);
+}
+TEST_CASE("a space that runs under the id of another uses its translations, and that is stale") {
+  rig r;
+  REQUIRE(r.access(access_kind::read) == access_result::done);
+  runtime::space* other = nullptr;
+  REQUIRE(r.g.m().create_space(0, ept5_ad{}, {}, other) == status::ok);
+  const auto use = [&](gfn g) { return r.cache.access(r.g.host(), *other, id, g, access_kind::read, r.watch); };
+  SUBCASE("the translation") { CHECK(use(page) == access_result::done); }
+  SUBCASE("the way to the table") { CHECK(use(page + 1) == access_result::done); }
+  CHECK(r.cache.stale_uses() == 1);
+  CHECK(r.cache.last_frame().value / 16 == 0x92);
+}
+TEST_CASE("flush_all drops what was cached under every id") {
+  rig r;
+  for (const std::uint32_t tag : {1u, 2u, 65535u}) {
+    REQUIRE(r.cache.access(r.g.host(), r.g.s(), tag, page + tag % 4, access_kind::read, r.watch) == access_result::done);
+  }
+  REQUIRE(r.g.m().unmap(r.g.state(), {gfn{0x120}, 8}) == status::ok);
+  r.cache.flush_all();
+  for (const std::uint32_t tag : {1u, 2u, 65535u}) {
+    CHECK(r.cache.access(r.g.host(), r.g.s(), tag, page + tag % 4, access_kind::read, r.watch) == access_result::not_present);
+  }
+  CHECK(r.cache.stale_uses() == 0);
 }
 }
 

@@ -34,7 +34,7 @@ struct rig {
   hv::vm vm;
   explicit rig(const hv::vm_options& o) : vm(o) {
     REQUIRE(vm.start(format()) == status::ok);
-    vm.add_slot({ram, backing});
+    REQUIRE(vm.add_slot({ram, backing}) == status::ok);
   }
   std::optional<mapping> at(gfn g) {
     mapping m;
@@ -199,6 +199,54 @@ TEST_CASE("pages vanish and come back under a running guest, and no stale transl
     CHECK(r.vm.counts(2).reclaimed_pages > 0);
     CHECK(r.vm.space().tables() == 1);
     CHECK(r.vm.machine().tables_in_use() == 1);
+  }
+}
+TEST_CASE("cpus that change the guest's tables from inside the guest serve each other while they wait") {
+  for (const bool lazy : {false, true}) {
+    rig r(with(lazy, 3));
+    std::atomic<unsigned> inside{0};
+    const auto drive = [&](unsigned cpu) {
+      auto* const outside = r.vm.machine().state(cpu, r.vm.space());
+      const gfn_range own{gfn{0x1100 + cpu * 4}, 2};  // all in one table
+      for (int i = 0; i < 150; ++i) {
+        REQUIRE(r.vm.access(cpu, own.first, access_kind::write));
+        inside.fetch_add(i == 0, std::memory_order_relaxed);  // relaxed: only ends the wait
+        while (inside.load(std::memory_order_relaxed) < 3) r.vm.flushes().poll(cpu);  // relaxed: likewise
+        const hv::narrowing_watch::scope narrowing(r.vm.narrowing());
+        auto* const l = lazy ? r.vm.machine().enter(cpu, r.vm.space()) : outside;  // no exit: the cpu is still inside
+        REQUIRE(r.vm.machine().unmap(l, own) == status::ok);
+        if (lazy) REQUIRE(r.vm.machine().leave(l) == status::ok);
+      }
+      r.vm.exit_guest(cpu);
+    };
+    {
+      std::vector<std::jthread> threads;
+      for (unsigned i = 0; i < 3; ++i) threads.emplace_back(drive, i);
+    }
+    CHECK(r.stale() == 0);
+    std::uint64_t posted = 0;
+    for (unsigned i = 0; i < 3; ++i) posted += r.vm.flushes().counts(i).remote_requests;
+    CHECK(posted > 0);
+  }
+}
+TEST_CASE("a guest whose cpus could use up all ids does not start") {
+  auto o = with(true, 3);
+  o.id_bits = 2;
+  hv::vm vm(o);
+  CHECK(vm.start(format()) == status::too_many);
+}
+TEST_CASE("a guest runs the same with ids of 8 bits, of 16, and without") {
+  std::vector<std::string> digests;
+  for (const unsigned bits : {0u, 8u, 16u}) {
+    auto o = with(true);
+    o.id_bits = bits;
+    rig r(o);
+    for (std::uint64_t i = 0; i < 0x200; i += 7) REQUIRE(r.vm.access(0, ram.first + i, access_kind::write));
+    r.vm.age(0);
+    CHECK(r.stale() == 0);
+    CHECK(r.vm.flushes().counts(0).commands == 1);
+    digests.push_back(r.vm.digest(0));
+    CHECK(digests.front() == digests.back());
   }
 }
 }

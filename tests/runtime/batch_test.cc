@@ -27,6 +27,13 @@ namespace {
 
 const geometry shape = arch::geometry_of(ept4{});
 
+/// Queues `u` in the newest run if it continues it.
+bool extend(batch& b, const update& u) {
+  if (!b.continues(shape, u)) return false;
+  b.grow(u);
+  return true;
+}
+
 update map(std::uint64_t first, std::uint64_t pages, std::uint64_t out, unsigned leaf_level = 0,
            attributes a = {perm::rw}, bool keep_present = false) {
   return {
@@ -46,12 +53,12 @@ update harvested(std::uint64_t first, std::uint64_t pages, harvest what) {
 bool merges(const update& first, const update& second) {
   const auto b = std::make_unique<batch>();
   b->append(first);
-  const bool merged = b->extend(shape, second);
-  CHECK(b->pending().count == 1);
-  CHECK(b->pending()[0].range ==
+  const bool merged = extend(*b, second);
+  CHECK(b->visible().count() == 1);
+  CHECK(b->visible()[0].range ==
         gfn_range{first.range.first, first.range.pages + (merged ? second.range.pages : 0)});
-  CHECK(b->pending()[0].out == first.out);
-  CHECK(b->box() == b->pending()[0].range);
+  CHECK(b->visible()[0].out == first.out);
+  CHECK(b->box() == b->visible()[0].range);
   return merged;
 }
 
@@ -62,10 +69,10 @@ TEST_CASE("a new queue is empty, and continues nothing") {
   const auto b = std::make_unique<batch>();
   CHECK(b->empty());
   CHECK(!b->full());
-  CHECK(b->pending().count == 0);
+  CHECK(b->visible().count() == 0);
   CHECK(b->box() == gfn_range{});
   CHECK(!b->continues(shape, unmap(0, 1)));
-  CHECK(!b->extend(shape, unmap(0, 1)));
+  CHECK(!extend(*b, unmap(0, 1)));
   CHECK(b->empty());
 }
 TEST_CASE("a map merges if guest and host pages both go on") {
@@ -111,11 +118,11 @@ TEST_CASE("only the newest run grows") {
   const auto b = std::make_unique<batch>();
   b->append(unmap(0x100, 1));
   b->append(unmap(0x200, 1));
-  CHECK(!b->extend(shape, unmap(0x101, 1)));
-  CHECK(b->extend(shape, unmap(0x201, 2)));
-  REQUIRE(b->pending().count == 2);
-  CHECK(b->pending()[0].range == gfn_range{gfn{0x100}, 1});
-  CHECK(b->pending()[1].range == gfn_range{gfn{0x200}, 3});
+  CHECK(!extend(*b, unmap(0x101, 1)));
+  CHECK(extend(*b, unmap(0x201, 2)));
+  REQUIRE(b->visible().count() == 2);
+  CHECK(b->visible()[0].range == gfn_range{gfn{0x100}, 1});
+  CHECK(b->visible()[1].range == gfn_range{gfn{0x200}, 3});
 }
 TEST_CASE("a queue holds 512 runs in the order of the calls; a full one still grows its newest run") {
   const auto b = std::make_unique<batch>();
@@ -127,12 +134,12 @@ TEST_CASE("a queue holds 512 runs in the order of the calls; a full one still gr
     }
     CHECK(b->full());
     CHECK(b->continues(shape, map(490, 1, 512)));
-    CHECK(b->extend(shape, map(490, 1, 512)));
-    CHECK(!b->extend(shape, map(490, 1, 512)));
-    REQUIRE(b->pending().count == 512);
-    for (std::uint32_t i = 0; i < 512; ++i) CHECK(b->pending()[i].range.first == gfn{1000 - i});
-    CHECK(b->pending()[511].range.pages == 2);
-    b->consume_all();
+    CHECK(extend(*b, map(490, 1, 512)));
+    CHECK(!extend(*b, map(490, 1, 512)));
+    REQUIRE(b->visible().count() == 512);
+    for (std::uint32_t i = 0; i < 512; ++i) CHECK(b->visible()[i].range.first == gfn{1000 - i});
+    CHECK(b->visible()[511].range.pages == 2);
+    b->retire();
     CHECK(!b->full());
   }
 }
@@ -140,18 +147,18 @@ TEST_CASE("appending to a queue does not merge") {
   const auto b = std::make_unique<batch>();
   b->append(unmap(0x100, 1));
   b->append(unmap(0x101, 1));
-  CHECK(b->pending().count == 2);
+  CHECK(b->visible().count() == 2);
 }
 TEST_CASE("a consumed queue is empty and continues nothing of before") {
   const auto b = std::make_unique<batch>();
   b->append(unmap(0x100, 1));
-  b->consume_all();
+  b->retire();
   CHECK(b->empty());
-  CHECK(b->pending().count == 0);
+  CHECK(b->visible().count() == 0);
   CHECK(b->box() == gfn_range{});
-  CHECK(!b->extend(shape, unmap(0x101, 1)));
+  CHECK(!extend(*b, unmap(0x101, 1)));
   b->append(unmap(0x300, 1));
-  CHECK(b->pending()[0].range == gfn_range{gfn{0x300}, 1});
+  CHECK(b->visible()[0].range == gfn_range{gfn{0x300}, 1});
   CHECK(b->box() == gfn_range{gfn{0x300}, 1});
 }
 TEST_CASE("the box spans what is queued, from the lowest page to the highest") {
@@ -164,7 +171,7 @@ TEST_CASE("the box spans what is queued, from the lowest page to the highest") {
   CHECK(b->box() == gfn_range{gfn{0x100}, 0x110});
   b->append(unmap(0x10, 1));
   CHECK(b->box() == gfn_range{gfn{0x10}, 0x200});
-  CHECK(b->extend(shape, unmap(0x11, 0x400)));
+  CHECK(extend(*b, unmap(0x11, 0x400)));
   CHECK(b->box() == gfn_range{gfn{0x10}, 0x401});
 }
 TEST_CASE("the box may reach to the last page that there is") {
@@ -184,14 +191,14 @@ TEST_CASE("the ring goes round, and pending updates stay in order") {
         queued.push_back(map(random() % 0x1000, 1 + random() % 8, random() % 0x1000));
         b->append(queued.back());
       }
-      REQUIRE(b->pending().count == queued.size());
+      REQUIRE(b->visible().count() == queued.size());
       for (std::uint32_t i = 0; i < queued.size(); ++i) {
-        REQUIRE(b->pending()[i].range == queued[i].range);
-        REQUIRE(b->pending()[i].out == queued[i].out);
-        REQUIRE(b->pending()[i].kind == queued[i].kind);
+        REQUIRE(b->visible()[i].range == queued[i].range);
+        REQUIRE(b->visible()[i].out == queued[i].out);
+        REQUIRE(b->visible()[i].kind == queued[i].kind);
       }
       if (random() % 3) continue;
-      b->consume_all();
+      b->retire();
       queued.clear();
     }
   }

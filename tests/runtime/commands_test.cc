@@ -56,6 +56,24 @@ TEST_CASE("EPT: a section that unmaps or protects 1 GiB of 4 KiB pages asks for 
   CHECK(narrowed(arch::ept{}).size() == 1);
 }
 
+TEST_CASE("a section that unmaps 1 GiB page by page asks for no more commands than one that unmaps it by one call") {
+  const auto by_page = [](const any_format& f) {
+    const auto g = full(f);
+    const auto all = section(*g, [&](lazy_state* l) {
+      status done = status::ok;
+      for (std::uint64_t i = 0; i < gib && done == status::ok; ++i) done = g->m().unmap(l, {gfn{gib + i}, 1});
+      return done;
+    });
+    CHECK(g->m().counts(0, g->s()).forced_commits == 0);
+    return all;
+  };
+  arch::dat edat2;
+  edat2.edat = 2;
+  for (const any_format& f : {any_format{arch::ept{}}, any_format{arch::stage2_4k{}}, any_format{arch::dat{}}, any_format{edat2}}) {
+    CHECK(by_page(f).size() <= unmapped(f).size());
+  }
+}
+
 TEST_CASE("stage 2: a section that unmaps or protects 1 GiB asks for two TLBI by IPA at most, and one VMALLE1IS") {
   for (const format_case& f : format_cases()) {
     if (!f.name.starts_with("stage 2")) continue;
@@ -190,6 +208,42 @@ TEST_CASE("DAT with EDAT-2: what was changed back and is changed again goes by C
   REQUIRE(all.size() == 1);
   CHECK(all[0].starts_with("crdte from=0x100400 to=0x200600 "));
   CHECK(g->in_tables(gfn{0x180})->out == hfn{0x280});
+}
+
+TEST_CASE("DAT with EDAT-2: frames are replaced in a space that no cpu ran, where no instruction is executed") {
+  arch::dat f;
+  f.edat = 2;
+  const auto g = make_guest(f, {.cpus = 1, .running = false});
+  REQUIRE(g);
+  machine& m = g->m();
+  REQUIRE(m.map(g->state(), {gfn{0}, 0x200}, hfn{0x10000}, {perm::rwx}) == status::ok);
+  REQUIRE(m.protect(g->state(), {gfn{0}, 0x100}, perm::rx) == status::ok);
+  CHECK(g->in_tables(gfn{7})->attr.access == perm::rx);
+  REQUIRE(m.unmap(g->state(), {gfn{3}, 1}) == status::ok);  // splits
+  CHECK(!g->in_tables(gfn{3}));
+  CHECK(g->in_tables(gfn{4})->out == hfn{0x10004});
+  REQUIRE(m.map(g->state(), {gfn{0x100}, 0x100}, hfn{0x20000}, {perm::rwx}) == status::ok);
+  CHECK(g->in_tables(gfn{0x101})->out == hfn{0x20001});
+  CHECK(m.tables_in_use() == g->s().tables());
+  CHECK(g->flushes.empty());
+}
+
+TEST_CASE("DAT: a cpu that runs the space first while another flushes for itself alone is flushed too") {
+  const auto g = make_guest(arch::dat{}, {.cpus = 2});
+  REQUIRE(g);
+  REQUIRE(g->m().map(g->state(), {gfn{5}, 1}, hfn{9}, {perm::rwx}) == status::ok);
+  bool came = false;
+  g->on_flush = [&](const runtime::flush_plan&) {
+    if (!came) g->s().note_run(1);
+    came = true;
+  };
+  REQUIRE(g->m().unmap(g->state(), {gfn{5}, 1}) == status::ok);
+  REQUIRE(g->flushes.size() == 2);
+  CHECK(g->flushes[0].commands[0].ends_with(" local"));
+  CHECK(g->flushes[1].whole);
+  REQUIRE(g->flushes[1].commands.size() == 1);
+  CHECK(g->flushes[1].commands[0].starts_with("idte asce="));
+  CHECK(!g->flushes[1].commands[0].ends_with(" local"));
 }
 }
 

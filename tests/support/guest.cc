@@ -68,7 +68,7 @@ guest_base::guest_base(const options& o)
     if (self(context).recording) self(context).hooks.emplace_back("barrier");
   };
   if (o.checks_cpu) host_.current_cpu = [](void* context) { return self(context).on_cpu; };
-  const status started = machine_.start(host_, {o.cpus, o.pool});
+  const status started = machine_.start(host_, {o.cpus, o.pool, o.max_cpus});
   REQUIRE(started == status::ok);
 }
 

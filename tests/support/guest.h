@@ -47,6 +47,7 @@ class guest_base {
  public:
   struct options {
     unsigned cpus = 2;
+    unsigned max_cpus = 0;  ///< machine_options::max_cpus
     std::size_t table_bytes = std::size_t{4} << 20;
     std::uint64_t base = 0x40000000;
     bool sink_writes_entries = false;  ///< platform::sink_writes_entries
