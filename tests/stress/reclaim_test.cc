@@ -5,7 +5,6 @@
 #include <atomic>
 #include <thread>
 
-#include "tests/stress/stress.h"
 #include "tests/support/guest.h"
 
 namespace quire::tests {
@@ -29,7 +28,7 @@ TEST_CASE_TEMPLATE("tables go back at once while a reader sleeps among them, and
       self.right = self.right && one.out.value % 0x10000 == one.range.first.value;
       if (self.sleeps.exchange(true, std::memory_order_acq_rel))
         return true;  // acq_rel: seen by who waits for it
-      usleep(stress_seconds() >= 30 ? 1000000 : 20000);
+      usleep(1000000);
       self.awake.store(true, std::memory_order_release);  // release: ends the rounds
       return true;
     };
