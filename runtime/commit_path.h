@@ -60,7 +60,7 @@ class commit_path {
     c_.cpu.phase.lower();
   }
 
-  /// Waits for what hold() or hold_new() has met. In no phase.
+  /// Waits for what hold() or take() has met. In no phase.
   void wait() {
     if (met_ == obstacle::holder) {
       ++c_.count.contentions;

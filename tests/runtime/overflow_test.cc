@@ -146,6 +146,18 @@ TEST_CASE_TEMPLATE("exactly as many reports as fit the queue need no flush in be
   }
 }
 
+TEST_CASE("a table that went is covered by another's stale range only if that lies in it") {
+  runtime::gather stale;
+  const gfn_range table{gfn{0x200}, 0x200};
+  CHECK(!stale.reaches(table));
+  stale.add({gfn{0x210}, 1}, 0, false);
+  CHECK(stale.reaches(table));
+  stale.add({gfn{0x10}, 1}, 0, false);  // the newest lies elsewhere
+  CHECK(!stale.reaches(table));
+  stale.add_whole();
+  CHECK(stale.reaches(table));
+}
+
 TEST_CASE_TEMPLATE("a space without an observer keeps no reports", F, QUIRE_FORMATS) {
   guest<F> g({.table_bytes = std::size_t{8} << 20, .observed = false});
   const std::uint64_t pages = std::min<std::uint64_t>(g.s().shape.input_pages, 1500);

@@ -33,6 +33,7 @@ guest_base::guest_base(const options& o)
   host_.allocate_tables = [](void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
     guest_base& g = self(context);
     ++g.table_allocations;
+    g.allocated_closed |= g.space_ && g.key_register != 0;
     if (g.allocations_left && (*g.allocations_left)-- == 0) {
       g.allocations_left = 0;
       return false;

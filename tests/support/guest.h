@@ -87,6 +87,7 @@ class guest_base {
   std::vector<runtime::report> reports;
   std::vector<std::string>
       hooks;  ///< calls of open_tables, close_tables, barrier, in order, with their values
+  bool allocated_closed = false;  ///< table memory was asked for while close_tables had the last word
   std::uint64_t key_register = 0x55;  ///< what open_tables saves; 0 while open
   /// Allocations of table memory to let pass before one fails; none = never.
   std::optional<unsigned> allocations_left;
