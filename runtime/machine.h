@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/lazy_state.h"
+#include "runtime/lookup_ops.h"
 #include "runtime/status.h"
 
 namespace quire::runtime {
@@ -69,6 +70,7 @@ class machine {
     space* s = nullptr;
     if (const status failed = allocate_space(o, arch::geometry_of(f), s); failed != status::ok) return failed;
     s->set_format(f);
+    s->walk = arch::walk_shape_of(f);
     s->backend = &backend_for<F>();
     const status done = finish_space(cpu, *s);
     if (done == status::ok) {
@@ -151,6 +153,12 @@ class machine {
   /// What page `g` maps to, queued updates of this (cpu, space) included; in interrupt context, the tables alone.
   /// Errors: bad_state, bad_range. `found` is false in holes.
   status lookup(lazy_state* l, gfn g, mapping& m, bool& found);
+  /// Puts the 4 KiB frame that each page maps to into the place of the same index, no_frame for a hole; queued updates count
+  /// as in lookup(). Pages may be in any order and repeat; `frames` is as long as `pages`, and another memory.
+  /// Errors: bad_state; bad_range if a page lies beyond the input size, or the lengths differ. Then `frames` is untouched.
+  /// Context: as lookup(). Cost: many walks at a time, some ns a page, by batches of 64 best; pages inside the range that
+  /// queued updates span cost a lookup() each.
+  status lookup_many(lazy_state* l, std::span<const gfn> pages, std::span<hfn> frames);
   /// Calls `visit` for each leaf, and each part of one that queued updates make different, inside `r` in order.
   /// The callback may update; it sees no leaf twice. Errors: bad_state, bad_range, stopped.
   using visitor = bool (*)(void* context, const mapping& m);

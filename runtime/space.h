@@ -4,6 +4,7 @@
 #include <new>
 #include <type_traits>
 
+#include "arch/walk_shape.h"
 #include "runtime/cpu.h"
 #include "runtime/prepare.h"
 #include "runtime/table_pool.h"
@@ -28,6 +29,7 @@ struct space {
   std::uint32_t id = 0;
   const runtime::backend* backend = nullptr;
   geometry shape;
+  arch::walk_shape walk;            // for lookups of many pages
   std::uint64_t root_register = 0;  ///< EPTP, VTTBR or ASCE
   table_address root;
   space_options options;
@@ -43,6 +45,8 @@ struct space {
   /// Goes up before frames of tables that were taken out can be used again: a lookup that read from such a frame finds
   /// another version afterwards, and starts over.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }  // acquire: see move_version()
+  /// Where version() is read, for loops that do so often.
+  const std::atomic<std::uint64_t>& version_word() const { return version_; }
   void move_version() {
     version_.fetch_add(1, std::memory_order_acq_rel);  // acq_rel: comes before whatever is written to the frames
   }

@@ -1,9 +1,11 @@
 // Neighbouring entries of one table as vectors, for any vector unit: include only in sources of a variant.
 #pragma once
 
-#include <cstdint>
+#include "arch/level_rule.h"
 
 namespace quire::runtime {
+
+using arch::entry_test;
 
 /// Written in terms of a type V of the variant's source, in an unnamed namespace there, so that no instance
 /// is anybody else's:
@@ -14,7 +16,7 @@ namespace quire::runtime {
 ///   load(at, k), first(k)        if `partial`: the first k lanes, the others 0; true in the first k lanes
 ///   store(at, v, bits)           the lanes of the bits only
 ///   all(e), ramp(first, step)    e in each lane; first + lane * step
-///   add, and_, or_, and_not(a, b) = a & ~b, swap_bytes
+///   add, and_, or_, xor_, and_not(a, b) = a & ~b, swap_bytes, shift_left(v, n), shift_right(v, n)
 ///   equal(a, b), has_any(a, b)   masks: a == b; (a & b) != 0
 ///   both(m, n), either(m, n)     masks
 ///   bits(m)                      bit i: lane i is true
@@ -99,6 +101,26 @@ struct table_lanes {
     return V::bits(V::both(V::both(same[0], same[1]), V::both(same[2], same[3]))) == lower(lanes);
   }
 
+  /// What an entry_test asks for: the fewer, the faster.
+  enum class asks { any, value, both };
+  static asks form(const entry_test& t) {
+    return t.any == 0 ? asks::value : t.mask == 0 ? asks::any : asks::both;
+  }
+
+  template <asks form>
+  struct test {
+    explicit test(const entry_test& t)
+        : any(V::all(t.any == 0 ? ~word{0} : turned(t.any))),
+          whatever(V::all(t.any == 0 ? ~word{0} : 0)),
+          masked(everywhere(t.mask)),
+          value(everywhere(t.value)) {}
+    mask operator()(vector e) const {
+      if constexpr (form == asks::any) return V::has_any(e, any);
+      if constexpr (form == asks::value) return V::equal(V::and_(e, masked), value);
+      return V::both(V::has_any(V::or_(e, whatever), any), V::equal(V::and_(e, masked), value));
+    }
+    vector any, whatever, masked, value;
+  };
   // Single entries. relaxed: see table_ops.
 
   static word load_one(const word* at) { return turned(__atomic_load_n(at, __ATOMIC_RELAXED)); }

@@ -4,24 +4,12 @@
 
 #include <cstdint>
 
+#include "arch/level_rule.h"
 #include "runtime/simd.h"
 
 namespace quire::runtime {
 
-// always_inline: what sources of several variants include may have one definition for all of them only in
-// this way.
-
-/// Which entries are meant: those with any bit of `any` (0: whatever they have) whose bits under `mask` are
-/// `value`.
-struct entry_test {
-  std::uint64_t any = 0;
-  std::uint64_t mask = 0;
-  std::uint64_t value = 0;
-
-  [[gnu::always_inline]] constexpr bool operator()(std::uint64_t e) const {
-    return (any == 0 || (e & any) != 0) && (e & mask) == value;
-  }
-};
+using arch::entry_test;
 
 /// What becomes of a leaf's access: e -> (e & keep) | set. If the bits that go may also say that the page is
 /// dirty, those entries that are, by any bit of `dirty` or by all of `dirty_pair`, get `dirty_set` as well;

@@ -10,13 +10,17 @@ namespace quire::runtime {
 template <class V, bool swapped>
 struct vector_table_ops : table_lanes<V, swapped> {
   using base = table_lanes<V, swapped>;
-  using base::change_live, base::each, base::everywhere, base::four_equal, base::highest, base::lanes,
-      base::load, base::load_one, base::lower, base::lowest, base::never, base::others, base::store,
-      base::store_one, base::turned;
+  using base::change_live, base::each, base::form, base::everywhere, base::four_equal, base::highest,
+      base::lanes, base::load, base::load_one, base::lower, base::lowest, base::never, base::others,
+      base::store, base::store_one, base::turned;
+  using typename base::asks;
   using typename base::mask;
   using typename base::vector;
   using typename base::whole;
   using typename base::word;
+
+  template <asks form>
+  using test = typename base::template test<form>;
 
   static const table_ops& scalar() { return detail::scalar_table_ops[swapped]; }
 
@@ -135,26 +139,6 @@ struct vector_table_ops : table_lanes<V, swapped> {
 
   // Rules in vectors.
 
-  /// What an entry_test asks for: the fewer, the faster.
-  enum class asks { any, value, both };
-  static asks form(const entry_test& t) {
-    return t.any == 0 ? asks::value : t.mask == 0 ? asks::any : asks::both;
-  }
-
-  template <asks form>
-  struct test {
-    explicit test(const entry_test& t)
-        : any(V::all(t.any == 0 ? ~word{0} : turned(t.any))),
-          whatever(V::all(t.any == 0 ? ~word{0} : 0)),
-          masked(everywhere(t.mask)),
-          value(everywhere(t.value)) {}
-    mask operator()(vector e) const {
-      if constexpr (form == asks::any) return V::has_any(e, any);
-      if constexpr (form == asks::value) return V::equal(V::and_(e, masked), value);
-      return V::both(V::has_any(V::or_(e, whatever), any), V::equal(V::and_(e, masked), value));
-    }
-    vector any, whatever, masked, value;
-  };
   /// True where an entry has any bit of `one`, or all of `pair` if that is not 0.
   struct marked {
     marked(word one, word pair) : any(everywhere(one)), all(everywhere(pair)), paired(V::has_any(all, all)) {}

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/variants.h"
+
 namespace quire::tests {
 
 using namespace quire::runtime;
@@ -15,14 +17,6 @@ using word = std::uint64_t;
 using words = std::vector<word>;
 
 namespace {
-
-std::vector<simd> available() {
-  std::vector<simd> all;
-  for (unsigned i = 0; i < simd_variants; ++i) {
-    if (simd_available(static_cast<simd>(i))) all.push_back(static_cast<simd>(i));
-  }
-  return all;
-}
 
 const table_ops& scalar(bool swapped = false) { return table_ops_for(simd::scalar, swapped); }
 
@@ -60,12 +54,12 @@ class twin {
 /// Calls test(ops of a variant, scalar ops, random, n, from, swapped) for all of them.
 template <class Test>
 void each_case(Test test) {
-  for (const simd v : available()) {
+  for (const simd v : variants()) {
     for (const bool swapped : {false, true}) {
       for (const std::uint32_t n : lengths()) {
         for (std::uint32_t from = 0; from < (n <= 40 ? 9u : 3u); ++from) {
           const std::uint64_t seed = n * 16 + from;
-          CAPTURE(simd_text(v));
+          CAPTURE(std::string(simd_text(v)));
           CAPTURE(swapped);
           CAPTURE(n);
           CAPTURE(from);
@@ -103,7 +97,7 @@ entry_test random_test(std::mt19937_64& random, word bits) {
 
 TEST_SUITE("table_ops") {
 TEST_CASE("by hand: fill_if_empty stops at the first entry that is not empty") {
-  for (const simd v : available()) {
+  for (const simd v : variants()) {
     word t[5] = {0, 0, 7, 0, 0};
     CHECK(table_ops_for(v, false).fill_if_empty(t, 5, 0, 0x1037, 0x1000) == 2);
     CHECK(words(t, t + 5) == words{0x1037, 0x2037, 7, 0, 0});
@@ -113,7 +107,7 @@ TEST_CASE("by hand: fill_if_empty stops at the first entry that is not empty") {
   }
 }
 TEST_CASE("by hand: take_run, take_any, first_not") {
-  for (const simd v : available()) {
+  for (const simd v : variants()) {
     const table_ops& ops = table_ops_for(v, false);
     word t[4] = {0x10, 0x11, 0x12, 0x14};
     CHECK(ops.take_run(t, 4, 1, 0) == 3);
@@ -128,7 +122,7 @@ TEST_CASE("by hand: take_run, take_any, first_not") {
   }
 }
 TEST_CASE("by hand: protect says what narrowed and where") {
-  for (const simd v : available()) {
+  for (const simd v : variants()) {
     const table_ops& ops = table_ops_for(v, false);
     for (const auto protect : {ops.protect, ops.protect_live}) {
       word t[6] = {0, 0x1007, 0x2001, 0x3003, 0x8, 0x4005};
@@ -139,7 +133,7 @@ TEST_CASE("by hand: protect says what narrowed and where") {
   }
 }
 TEST_CASE("by hand: harvest takes A and D of leaves, dirty pairs, and write access of the dirty") {
-  for (const simd v : available()) {
+  for (const simd v : variants()) {
     const table_ops& ops = table_ops_for(v, false);
     harvest_rule rule{.leaf = {.mask = 3, .value = 3},
                       .accessed = 0x10,
@@ -286,9 +280,9 @@ TEST_SUITE("table_ops against hardware") {
 TEST_CASE("no bit that is set while protect_live and harvest_live run is lost") {
   constexpr word A = 0x100, D = 0x200, W = 2, leaf = 0x7;
   constexpr std::uint32_t n = 512;
-  for (const simd v : available()) {
+  for (const simd v : variants()) {
     for (const bool swapped : {false, true}) {
-      CAPTURE(simd_text(v));
+      CAPTURE(std::string(simd_text(v)));
       CAPTURE(swapped);
       const auto turned = [swapped](word e) { return swapped ? __builtin_bswap64(e) : e; };
       alignas(64) static word table[n];

@@ -1,6 +1,7 @@
-// Operations on neighbouring entries of one table with AVX2, see table_ops.h.
+// Operations on entries of a table, and lookups, with AVX2: see table_ops.h, lookup_ops.h.
 #include <immintrin.h>
 
+#include "runtime/lookup_vector.h"
 #include "runtime/table_ops_vector.h"
 
 namespace quire::runtime {
@@ -31,11 +32,14 @@ struct avx2 {
   static vector add(vector a, vector b) { return _mm256_add_epi64(a, b); }
   static vector and_(vector a, vector b) { return _mm256_and_si256(a, b); }
   static vector or_(vector a, vector b) { return _mm256_or_si256(a, b); }
+  static vector xor_(vector a, vector b) { return _mm256_xor_si256(a, b); }
   static vector and_not(vector a, vector b) { return _mm256_andnot_si256(b, a); }
   static vector swap_bytes(vector v) {
     const __m128i order = _mm_set_epi64x(0x08090a0b0c0d0e0f, 0x0001020304050607);
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
   }
+  static vector shift_left(vector v, unsigned n) { return _mm256_sll_epi64(v, _mm_cvtsi64_si128(n)); }
+  static vector shift_right(vector v, unsigned n) { return _mm256_srl_epi64(v, _mm_cvtsi64_si128(n)); }
   static mask equal(vector a, vector b) { return _mm256_cmpeq_epi64(a, b); }
   static mask has_any(vector a, vector b) {
     return _mm256_xor_si256(_mm256_cmpeq_epi64(_mm256_and_si256(a, b), _mm256_setzero_si256()),
@@ -51,5 +55,7 @@ struct avx2 {
 
 constinit const table_ops detail::avx2_table_ops[2] = {vector_table_ops<avx2, false>::all,
                                                        vector_table_ops<avx2, true>::all};
+constinit const lookup_function detail::avx2_lookup[2] = {vector_lookup<avx2, false>::look_all,
+                                                          vector_lookup<avx2, true>::look_all};
 
 }  // namespace quire::runtime

@@ -1,6 +1,7 @@
-// Operations on neighbouring entries of one table with NEON, see table_ops.h.
+// Operations on entries of a table, and lookups, with NEON: see table_ops.h, lookup_ops.h.
 #include <arm_neon.h>
 
+#include "runtime/lookup_vector.h"
 #include "runtime/table_ops_vector.h"
 
 namespace quire::runtime {
@@ -30,8 +31,11 @@ struct neon {
   static vector add(vector a, vector b) { return vaddq_u64(a, b); }
   static vector and_(vector a, vector b) { return vandq_u64(a, b); }
   static vector or_(vector a, vector b) { return vorrq_u64(a, b); }
+  static vector xor_(vector a, vector b) { return veorq_u64(a, b); }
   static vector and_not(vector a, vector b) { return vbicq_u64(a, b); }
   static vector swap_bytes(vector v) { return vreinterpretq_u64_u8(vrev64q_u8(vreinterpretq_u8_u64(v))); }
+  static vector shift_left(vector v, unsigned n) { return vshlq_u64(v, vdupq_n_s64(static_cast<int>(n))); }
+  static vector shift_right(vector v, unsigned n) { return vshlq_u64(v, vdupq_n_s64(-static_cast<int>(n))); }
   static mask equal(vector a, vector b) { return vceqq_u64(a, b); }
   static mask has_any(vector a, vector b) { return vtstq_u64(a, b); }
   static mask both(mask m, mask n) { return vandq_u64(m, n); }
@@ -48,5 +52,7 @@ struct neon {
 
 constinit const table_ops detail::neon_table_ops[2] = {vector_table_ops<neon, false>::all,
                                                        vector_table_ops<neon, true>::all};
+constinit const lookup_function detail::neon_lookup[2] = {vector_lookup<neon, false>::look_all,
+                                                          vector_lookup<neon, true>::look_all};
 
 }  // namespace quire::runtime

@@ -1,6 +1,7 @@
-// Operations on neighbouring entries of one table with AVX-512, see table_ops.h.
+// Operations on entries of a table, and lookups, with AVX-512: see table_ops.h, lookup_ops.h.
 #include <immintrin.h>
 
+#include "runtime/lookup_vector.h"
 #include "runtime/table_ops_vector.h"
 
 namespace quire::runtime {
@@ -28,11 +29,14 @@ struct avx512 {
   static vector add(vector a, vector b) { return _mm512_add_epi64(a, b); }
   static vector and_(vector a, vector b) { return _mm512_and_si512(a, b); }
   static vector or_(vector a, vector b) { return _mm512_or_si512(a, b); }
+  static vector xor_(vector a, vector b) { return _mm512_xor_si512(a, b); }
   static vector and_not(vector a, vector b) { return _mm512_andnot_si512(b, a); }
   static vector swap_bytes(vector v) {
     const __m128i order = _mm_set_epi64x(0x08090a0b0c0d0e0f, 0x0001020304050607);
     return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(order));
   }
+  static vector shift_left(vector v, unsigned n) { return _mm512_sll_epi64(v, _mm_cvtsi64_si128(n)); }
+  static vector shift_right(vector v, unsigned n) { return _mm512_srl_epi64(v, _mm_cvtsi64_si128(n)); }
   static mask equal(vector a, vector b) { return _mm512_cmpeq_epi64_mask(a, b); }
   static mask has_any(vector a, vector b) { return _mm512_test_epi64_mask(a, b); }
   static mask both(mask m, mask n) { return m & n; }
@@ -45,5 +49,7 @@ struct avx512 {
 
 constinit const table_ops detail::avx512_table_ops[2] = {vector_table_ops<avx512, false>::all,
                                                          vector_table_ops<avx512, true>::all};
+constinit const lookup_function detail::avx512_lookup[2] = {vector_lookup<avx512, false>::look_all,
+                                                            vector_lookup<avx512, true>::look_all};
 
 }  // namespace quire::runtime
