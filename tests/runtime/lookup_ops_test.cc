@@ -72,7 +72,7 @@ TEST_CASE("an entry is followed, and believed, only if no frame was given back s
     const runtime::lookup_source from{shape, here->address(0), here->offset(), version, unexpected, &judged};
     // As a commit: moves a table to another frame, says so, and uses the old frame for something else.
     std::thread mover([&] {
-      for (unsigned round = 0; round < 200000; ++round) {
+      for (unsigned round = 0; round < 60000; ++round) {
         const std::uint32_t t = round % tables, spare = 3 + tables + t;
         const std::uint32_t to = round / tables % 2 ? 3 + t : spare, old = round / tables % 2 ? spare : 3 + t;
         here->fill(to, t);
