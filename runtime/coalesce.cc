@@ -36,6 +36,32 @@ std::size_t coalesce(std::span<arch::gfn_range> r, std::uint64_t max_gap) {
 
 namespace {
 
+std::size_t vector_coalesce_ranges(simd v, std::span<arch::gfn_range> r) {
+  if constexpr (simd_for_x86) {
+    if (v == simd::avx512) return detail::avx512_coalesce_ranges(r.data(), r.size());
+    if (v == simd::avx2) return detail::avx2_coalesce_ranges(r.data(), r.size());
+  }
+  if constexpr (simd_for_arm64) {
+    if (v == simd::neon) return detail::neon_coalesce_ranges(r.data(), r.size());
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::size_t coalesce_ranges(simd v, std::span<arch::gfn_range> r) {
+  const auto before = [](const arch::gfn_range& a, const arch::gfn_range& b) { return a.first < b.first; };
+  if (!std::is_sorted(r.begin(), r.end(), before)) {
+    if (const std::size_t m = vector_coalesce_ranges(v, r)) return m;
+    std::sort(r.begin(), r.end(), before);
+  }
+  return coalesce(r, 0);
+}
+
+std::size_t coalesce_ranges(std::span<arch::gfn_range> r) { return coalesce_ranges(chosen_simd(), r); }
+
+namespace {
+
 // The specification of coalesce_pages().
 std::size_t scalar_coalesce_pages(std::span<std::uint64_t> pages, arch::gfn_range* out) {
   if (!std::is_sorted(pages.begin(), pages.end())) std::sort(pages.begin(), pages.end());

@@ -24,6 +24,17 @@ void sort_ranges(std::span<arch::gfn_range> r);
 /// Context: any; does not block or allocate. O(n).
 std::size_t coalesce(std::span<arch::gfn_range> r, std::uint64_t max_gap);
 
+/// Sorts ranges, then merges those that overlap or touch: sort_ranges() and coalesce() with gap 0 in one.
+///
+/// @param r  n ranges in any order
+/// @return m <= n; r[0, m) is sorted and disjoint, no range touches the next, and together they cover what r
+///         covered; r[m, n) is unspecified. Empty ranges disappear.
+/// Errors: none. Context: any; does not block or allocate; 2 KiB of stack. O(n) where they are in order, or
+/// few with vectors: 256 ranges in 0.5 us; O(n log n) otherwise.
+std::size_t coalesce_ranges(std::span<arch::gfn_range> r);
+/// As above, by a variant that is available.
+std::size_t coalesce_ranges(simd v, std::span<arch::gfn_range> r);
+
 /// Bytes of scratch memory that coalesce_pages() wants for n pages.
 constexpr std::size_t coalesce_scratch_bytes(std::size_t n) { return 17 * n + 16384; }
 
@@ -48,6 +59,9 @@ namespace detail {
 using coalesce_pages_function = std::size_t(const std::uint64_t* pages, std::size_t n, arch::gfn_range* out,
                                             std::byte* scratch);
 coalesce_pages_function avx2_coalesce_pages, avx512_coalesce_pages, neon_coalesce_pages;
+/// What a variant does with n > 0 ranges: 0 if it leaves them to scalar, and then r is as it was.
+using coalesce_ranges_function = std::size_t(arch::gfn_range* r, std::size_t n);
+coalesce_ranges_function avx2_coalesce_ranges, avx512_coalesce_ranges, neon_coalesce_ranges;
 }  // namespace detail
 
 }  // namespace quire::runtime

@@ -1,7 +1,7 @@
-// Page numbers to runs with AVX2, see coalesce.h.
+// Pages and ranges to disjoint ranges with AVX2, see coalesce.h.
 #include <immintrin.h>
 
-#include "runtime/coalesce_vector.h"
+#include "runtime/coalesce_ranges_vector.h"
 
 namespace quire::runtime {
 
@@ -62,6 +62,10 @@ struct avx2 {
 std::size_t detail::avx2_coalesce_pages(const std::uint64_t* pages, std::size_t n, arch::gfn_range* out,
                                         std::byte* scratch) {
   return page_coalescer<avx2>::coalesce(pages, n, out, scratch);
+}
+
+std::size_t detail::avx2_coalesce_ranges(arch::gfn_range* r, std::size_t n) {
+  return range_coalescer<avx2>::coalesce(r, n);
 }
 
 }  // namespace quire::runtime

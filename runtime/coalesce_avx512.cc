@@ -1,7 +1,7 @@
-// Page numbers to runs with AVX-512, see coalesce.h.
+// Pages and ranges to disjoint ranges with AVX-512, see coalesce.h.
 #include <immintrin.h>
 
-#include "runtime/coalesce_vector.h"
+#include "runtime/coalesce_ranges_vector.h"
 
 namespace quire::runtime {
 
@@ -38,6 +38,10 @@ struct avx512 {
 std::size_t detail::avx512_coalesce_pages(const std::uint64_t* pages, std::size_t n, arch::gfn_range* out,
                                           std::byte* scratch) {
   return page_coalescer<avx512>::coalesce(pages, n, out, scratch);
+}
+
+std::size_t detail::avx512_coalesce_ranges(arch::gfn_range* r, std::size_t n) {
+  return range_coalescer<avx512>::coalesce(r, n);
 }
 
 }  // namespace quire::runtime

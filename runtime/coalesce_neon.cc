@@ -1,7 +1,7 @@
-// Page numbers to runs with NEON, see coalesce.h.
+// Pages and ranges to disjoint ranges with NEON, see coalesce.h.
 #include <arm_neon.h>
 
-#include "runtime/coalesce_vector.h"
+#include "runtime/coalesce_ranges_vector.h"
 
 namespace quire::runtime {
 
@@ -65,6 +65,10 @@ struct neon {
 std::size_t detail::neon_coalesce_pages(const std::uint64_t* pages, std::size_t n, arch::gfn_range* out,
                                         std::byte* scratch) {
   return page_coalescer<neon>::coalesce(pages, n, out, scratch);
+}
+
+std::size_t detail::neon_coalesce_ranges(arch::gfn_range* r, std::size_t n) {
+  return range_coalescer<neon>::coalesce(r, n);
 }
 
 }  // namespace quire::runtime

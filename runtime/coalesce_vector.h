@@ -7,6 +7,15 @@
 
 namespace quire::runtime {
 
+/// Parameterized by a type of the variant's, so that it is the variant's own.
+/// @return the page of key 0: half the range of 32-bit keys below `page`, but so that no key wraps
+template <class Unit>
+constexpr std::uint64_t key_origin(std::uint64_t page) {
+  constexpr std::uint64_t half = std::uint64_t{1} << 31, last = 0 - 2 * half;
+  const std::uint64_t below = page - half;
+  return page < half ? 0 : below < last ? below : last;
+}
+
 /// Pages that are in order, or in reverse, are seen at once; few are sorted in registers. Of many, one pass
 /// makes 32-bit keys and finds out their shape: sorted, in runs, dense or none of that.
 ///
@@ -85,12 +94,7 @@ struct page_coalescer {
     }
   };
 
-  /// The page of key 0: half the range of keys below the first page, but so that no key wraps.
-  static std::uint64_t origin(const std::uint64_t* pages) {
-    constexpr std::uint64_t half = std::uint64_t{1} << 31, last = 0 - 2 * half;
-    const std::uint64_t below = pages[0] - half;
-    return pages[0] < half ? 0 : below < last ? below : last;
-  }
+  static std::uint64_t origin(const std::uint64_t* pages) { return key_origin<Unit>(pages[0]); }
 
   /// The range of pages that ascend or descend by one.
   static std::size_t one(const std::uint64_t* pages, std::size_t n, std::uint64_t step,

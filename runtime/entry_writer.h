@@ -94,8 +94,7 @@ class entry_writer {
     if (stale.empty()) return;
     const space::runners ran = c_.where.ran();
     if (ran != space::nobody) {
-      sort_ranges(stale.ranges());
-      const std::size_t n = coalesce(stale.ranges(), 0);
+      const std::size_t n = coalesce_ranges(stale.ranges());
       arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
                                   ran == c_.cpu.index + 1, {}};
       if constexpr (instructed) request = by_instruction(request);
