@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "perf/command.h"
+#include "perf/compare/options.h"
 #include "perf/formats.h"
 #include "perf/numbers.h"
 #include "perf/replay_report.h"
@@ -117,6 +118,26 @@ void add_scale(CLI::App& app, action& run) {
   c->callback([a, &run] { run = [a] { return run_scale(*a); }; });
 }
 
+void add_compare(CLI::App& app, action& run) {
+  auto a = std::make_shared<compare_arguments>();
+  auto* c = app.add_subcommand("compare", "Compares page-table updates with those of Linux and with what the machine can do");
+  c->add_option("--ops", a->ops, "Operations, by name or by how names begin, such as map,lookup_1g. Default: all")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  c->add_option("--format", a->format, "Page-table format, see below. Default: all");
+  c->add_option("--pages", a->pages, "Pages of 4 KiB that an operation works on, a multiple of 512")
+      ->transform(whole_number(compare_options::min_pages, compare_options::max_pages))
+      ->capture_default_str();
+  c->add_option("--repeats", a->repeats, "Repetitions, in which all contestants take turns; results are medians")
+      ->transform(whole_number(compare_options::min_repeats, compare_options::max_repeats))
+      ->capture_default_str();
+  c->add_option("--inject", a->inject,
+                "Spoil one result of kvm, io_pgtable, lazy or eager before it is checked: must end with exit status 1");
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
+  c->footer(compare_explanation());
+  c->callback([a, &run] { run = [a] { return run_compare(*a); }; });
+}
+
 void add_tables(CLI::App& app, action& run) {
   auto a = std::make_shared<tables_arguments>();
   auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
@@ -151,7 +172,7 @@ void add_walk(CLI::App& app, action& run) {
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   const auto unknown = app.remaining();
   if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
-  return fmt::format("'{}': no such command; there is replay, tables, walk, scale", unknown.front());
+  return fmt::format("'{}': no such command; there is replay, tables, walk, scale, compare", unknown.front());
 }
 
 // One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.
@@ -182,6 +203,7 @@ int run(int argc, char** argv) {
   action chosen;
   add_replay(app, chosen);
   add_scale(app, chosen);
+  add_compare(app, chosen);
   add_tables(app, chosen);
   add_walk(app, chosen);
   try {

@@ -15,6 +15,9 @@ test_packages=(
   spin
 )
 
+# What only builds with peers need: see perf/peers.
+peer_packages=(gcc linux-source-6.1 xz-utils)
+
 say() { printf 'quire: %s\n' "$*" >&2; }
 die() {
   say "$@"

@@ -1,0 +1,29 @@
+// Lookups of many pages through the runtime.
+#pragma once
+
+#include <span>
+
+#include "runtime/machine.h"
+
+namespace quire::perf {
+
+/// One call per page. False if a page is not mapped.
+inline bool look_up_one_by_one(runtime::machine& machine, runtime::lazy_state* l, std::span<const std::uint64_t> pages,
+                               std::span<std::uint64_t> frames) {
+  bool all = true;
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    runtime::mapping m;
+    bool found = false;
+    all &= machine.lookup(l, runtime::gfn{pages[i]}, m, found) == runtime::status::ok && found;
+    frames[i] = m.out.value;
+  }
+  return all;
+}
+
+/// One call for all.
+inline bool look_up_many(runtime::machine& machine, runtime::lazy_state* l, std::span<const std::uint64_t> pages,
+                         std::span<std::uint64_t> frames) {
+  return look_up_one_by_one(machine, l, pages, frames);
+}
+
+}  // namespace quire::perf
