@@ -15,6 +15,7 @@
 #include "perf/scale_command.h"
 #include "perf/scale_report.h"
 #include "perf/script.h"
+#include "runtime/host/simd_choice.h"
 
 namespace quire::perf {
 
@@ -191,6 +192,7 @@ std::vector<std::string> spread_settings(int argc, char** argv) {
 }
 
 int run(int argc, char** argv) {
+  if (const std::string wrong = runtime::host::choose_simd_by_environment(); !wrong.empty()) return refuse(wrong);
   CLI::App app{
       "Batched page-table updates for hypervisors: replays recorded guests on second-stage tables, eagerly and in\n"
       "lazy sections, measures how updates scale over cpus, and builds and walks such tables.",
@@ -199,6 +201,8 @@ int run(int argc, char** argv) {
   app.footer(
       "Exit status: 0 all is well; 1 a check failed (digests differ, or a stale translation was used);\n"
       "2 arguments, files or traces cannot be used, and nothing was written.\n"
+      "Environment: QUIRE_SIMD=scalar|avx2|avx512|neon  the instructions of the runtime's hot loops; by default the widest\n"
+      "that this CPU can run. Results are the same with all of them.\n"
       "`quire COMMAND --help` explains a command.");
   action chosen;
   add_replay(app, chosen);
