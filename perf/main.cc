@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "perf/bench/bench.h"
 #include "perf/command.h"
 #include "perf/compare/options.h"
 #include "perf/formats.h"
@@ -139,6 +140,13 @@ void add_compare(CLI::App& app, action& run) {
   c->callback([a, &run] { run = [a] { return run_compare(*a); }; });
 }
 
+void add_bench(CLI::App& app, action& run) {
+  auto* c = app.add_subcommand("bench", "Runs micro-benchmarks, by Google Benchmark");
+  c->prefix_command();
+  c->footer(bench_explanation());
+  c->callback([c, &run] { run = [flags = c->remaining()] { return run_bench(flags); }; });
+}
+
 void add_tables(CLI::App& app, action& run) {
   auto a = std::make_shared<tables_arguments>();
   auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
@@ -173,7 +181,7 @@ void add_walk(CLI::App& app, action& run) {
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   const auto unknown = app.remaining();
   if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
-  return fmt::format("'{}': no such command; there is replay, tables, walk, scale, compare", unknown.front());
+  return fmt::format("'{}': no such command; there is replay, scale, compare, bench, tables, walk", unknown.front());
 }
 
 // One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.
@@ -208,6 +216,7 @@ int run(int argc, char** argv) {
   add_replay(app, chosen);
   add_scale(app, chosen);
   add_compare(app, chosen);
+  add_bench(app, chosen);
   add_tables(app, chosen);
   add_walk(app, chosen);
   try {

@@ -14,6 +14,8 @@ namespace quire::perf {
 
 /// Updates of a section, and lookups of a batch.
 inline constexpr std::uint64_t section_updates = 512, lookup_batch = 64;
+/// Entries of a table, in the formats that most have.
+inline constexpr std::size_t table_words = 512;
 /// Page p is mapped to frame p + frame_distance, in all tables.
 inline constexpr std::uint64_t frame_distance = std::uint64_t{1} << 23;
 /// First page of the range that operations work on: 1 GiB, so that whole tables of every level can go.

@@ -5,12 +5,12 @@
 #include <span>
 #include <string_view>
 
+#include "perf/compare/contestant.h"
+
 namespace quire::perf {
 
 /// The best variant that this processor runs: "avx512", "avx2" or "scalar".
 std::string_view kernel_variant();
-
-inline constexpr std::size_t table_words = 512;
 
 /// Table by table: if all words are 0, stores first, first + step and so on. Returns false where one is not.
 bool check_and_fill(std::span<std::uint64_t> words, std::uint64_t first, std::uint64_t step);

@@ -50,13 +50,16 @@ quire_tables::quire_tables(const any_format& format, update_mode mode, bool repo
   host_.table_offset = frames_.table_offset();
   host_.flush = flush;
   status made = machine_.start(host_, {});
+  records_.machine = record_bytes_;
   runtime::space_options options;
   options.max_leaf_level = 0;
   if (reports) options.reports = {this, hear};
   const auto make = [&](const auto& f) { return machine_.create_space(0, f, options, space_); };
   if (made == status::ok) made = std::visit(make, format);
+  records_.space = record_bytes_ - records_.machine;
   if (made == status::ok) outside_ = machine_.state(0, *space_);
   if (!outside_) throw std::runtime_error(fmt::format("cannot make a space: {}", status_text(made)));
+  records_.state = record_bytes_ - records_.machine - records_.space;
   space_->note_run(0);  // from now on, flushes are needed
 }
 
@@ -102,8 +105,8 @@ bool quire_tables::in_mode(Update update) {
 template <class Update>
 bool quire_tables::each_in_mode(std::uint64_t count, Update update) {
   bool good = true;
-  for (std::uint64_t from = 0; from < count; from += section_updates) {
-    const std::uint64_t end = std::min(from + section_updates, count);
+  for (std::uint64_t from = 0; from < count; from += updates_) {
+    const std::uint64_t end = std::min(from + updates_, count);
     good &= in_mode([&](lazy_state* l) {
       bool all = true;
       for (std::uint64_t i = from; i < end; ++i) all &= update(l, i);
@@ -129,6 +132,12 @@ bool quire_tables::map_each(std::span<const std::uint64_t> pages) {
 
 bool quire_tables::protect_range(std::uint64_t first, std::uint64_t pages) {
   return in_mode([&](lazy_state* l) { return done(machine_.protect(l, {gfn{first}, pages}, runtime::perm::rx)); });
+}
+
+bool quire_tables::protect_each(std::span<const std::uint64_t> pages) {
+  return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) {
+    return done(machine_.protect(l, {gfn{pages[i]}, 1}, runtime::perm::rx));
+  });
 }
 
 bool quire_tables::unprotect_range(std::uint64_t first, std::uint64_t pages) {

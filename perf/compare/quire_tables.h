@@ -40,12 +40,18 @@ class quire_tables final : public contestant {
   bool harvest_range(std::uint64_t first, std::uint64_t pages);
   /// Sets A and D of a page, as hardware does when the guest writes to it.
   void touch(std::uint64_t page);
-  bool tracks_status() const { return space_->backend->tracks_status(*space_); }
+  bool protect_each(std::span<const std::uint64_t> pages);
+  /// Updates of a section from now on.
+  void set_section_updates(std::uint64_t updates) { updates_ = updates; }
   runtime::machine& machine() { return machine_; }
   runtime::space& space() { return *space_; }
-  /// Bytes of the runtime's own records, and those of table frames that the platform was asked for.
-  std::size_t record_bytes() const { return record_bytes_; }
-  std::size_t frame_bytes() const { return frames_.used(); }
+  /// Bytes of the runtime's own records.
+  struct record_sizes {
+    std::size_t machine = 0;  ///< with its one cpu
+    std::size_t space = 0;
+    std::size_t state = 0;  ///< of the (cpu, space)
+  };
+  const record_sizes& records() const { return records_; }
 
   static constexpr runtime::attributes access{runtime::perm::rwx, 0, 0};
 
@@ -73,6 +79,8 @@ class quire_tables final : public contestant {
   const bool stage2_;
   command_counts counts_;
   std::size_t record_bytes_ = 0;
+  record_sizes records_;
+  std::uint64_t updates_ = section_updates;
 };
 
 }  // namespace quire::perf

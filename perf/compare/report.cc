@@ -110,7 +110,7 @@ std::string compare_report::text(const compare_options& o) const {
                         "kvm/eag", "io/eager", "spread of lazy", "cmd kvm", "cmd io", "cmd lazy", "cmd eag");
   }
   for (const contest& c : contests) text += rows_text(c);
-  if (!has_peers()) {
+  if (!has_peers() && !contests.empty()) {
     text += "No peers in this build: perf/run compare makes one with KVM's and io-pgtable's tables of Linux 6.1 (-Dpeers=enabled).\n";
   }
   return text + more_text;
