@@ -3,13 +3,13 @@
 # that lack the instructions: simd_symbols.sh LIBRARY...
 set -euo pipefail
 (($#)) || { echo "no library: nothing was tested"; exit 1; }
-functions=$(nm --defined-only --format=posix "$@" 2>/dev/null | awk '$2 == "T"' | wc -l)
-shared=$(nm --defined-only --format=posix "$@" 2>/dev/null | awk '$2 ~ /^[WVu]$/ { print $1 }' | sort -u | c++filt)
-echo "$functions public functions"
-if ((functions == 0)); then
-  echo "$* hold no functions: nothing was tested"
+definitions=$(nm --defined-only --format=posix "$@" | awk '$2 ~ /^[A-TV-Zu]$/ { print $2, $1 }' | sort -u)
+shared=$(awk '$1 ~ /^[WVu]$/ && $2 !~ /^DW\.ref\./ { print $2 }' <<<"$definitions" | c++filt)
+if [[ ! $definitions ]]; then
+  echo "$* define nothing: nothing was tested"
   exit 1
 fi
+echo "$(wc -l <<<"$definitions") public definitions"
 if [[ $shared ]]; then
   echo "must not be defined for everybody: $(paste -sd ' ' <<<"$shared")"
   exit 1
