@@ -123,9 +123,7 @@ void add_scale(CLI::App& app, action& run) {
 void add_compare(CLI::App& app, action& run) {
   auto a = std::make_shared<compare_arguments>();
   auto* c = app.add_subcommand("compare", "Compares page-table updates with those of Linux and with what the machine can do");
-  c->add_option("--ops", a->ops, "Operations, by name or by how names begin, such as map,lookup_1g. Default: all")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+  c->add_option("--ops", a->ops, "Operations, by name or by how names begin, such as map,lookup_1g. Default: all");
   c->add_option("--format", a->format, "Page-table format, see below. Default: all");
   c->add_option("--pages", a->pages, "Pages of 4 KiB that an operation works on, a multiple of 512")
       ->transform(whole_number(compare_options::min_pages, compare_options::max_pages))
@@ -181,7 +179,7 @@ void add_walk(CLI::App& app, action& run) {
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   const auto unknown = app.remaining();
   if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
-  return fmt::format("'{}': no such command; there is replay, scale, compare, bench, tables, walk", unknown.front());
+  return fmt::format("'{}': no such command; there is replay, tables, walk, scale, compare, bench", unknown.front());
 }
 
 // One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.

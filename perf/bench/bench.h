@@ -18,5 +18,6 @@ std::string bench_explanation();
 void add_commit_benchmarks(runtime::simd v);
 void add_queue_benchmarks(runtime::simd v);
 void add_lookup_benchmarks(runtime::simd v);
+void add_table_benchmarks(runtime::simd v);
 
 }  // namespace quire::perf

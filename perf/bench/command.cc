@@ -15,7 +15,8 @@ std::string bench_explanation() {
          "  commit/{map,unmap,protect}/{seq,range,random}/space={1g,64g}/batch={64,512}/VARIANT\n"
          "                                                          a pass over 65536 pages in sections of so many updates\n"
          "  lookup/random/space={1g,64g}/batch=64/VARIANT           a pass of lookups\n"
-         "What is timed per iteration is in `ns_per_page` too, per page or update.\n"
+         "  table_ops/OPERATION/VARIANT                             on the 512 entries of a warm table, some in pairs\n"
+         "In passes, `ns_per_page` is the exact time per page or update; the library's own has that of its pauses in it.\n"
          "Flags are Google Benchmark's, among them:\n"
          "  --benchmark_filter=REGEX  --benchmark_list_tests=true  --benchmark_repetitions=N  --benchmark_min_time=SECONDS\n"
          "  --benchmark_format=console|json|csv  --benchmark_out=FILE  --benchmark_out_format=json|console|csv\n"
@@ -40,6 +41,7 @@ int run_bench(const std::vector<std::string>& flags) {
     add_queue_benchmarks(v);
     add_commit_benchmarks(v);
     add_lookup_benchmarks(v);
+    add_table_benchmarks(v);
   }
   const std::size_t run = benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

@@ -10,18 +10,26 @@ namespace quire::perf {
 
 namespace {
 
-std::string choose_operations(const std::vector<std::string>& words, std::vector<std::string>& chosen) {
+// Marks the names that begin with `word`. False if there are none.
+bool mark(const std::vector<std::string>& names, std::string_view word, std::vector<bool>& wanted) {
+  bool found = false;
+  for (std::size_t i = 0; i < names.size() && !word.empty(); ++i) {
+    if (names[i].starts_with(word)) found = wanted[i] = true;
+  }
+  return found;
+}
+
+std::string choose_operations(const std::optional<std::string>& list, std::vector<std::string>& chosen) {
   const std::vector<std::string> names = operation_names();
-  std::vector<bool> wanted(names.size(), words.empty());
-  for (const std::string& word : words) {
-    bool found = false;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      if (word.empty() || !names[i].starts_with(word)) continue;
-      found = wanted[i] = true;
+  std::vector<bool> wanted(names.size(), !list);
+  std::string_view rest = list ? std::string_view(*list) : std::string_view();
+  while (list) {
+    const std::string_view word = rest.substr(0, rest.find(','));
+    if (!mark(names, word, wanted)) {
+      return fmt::format("--ops '{}': no operation is called '{}', or begins so; there is {}", *list, word, fmt::join(names, ", "));
     }
-    if (!found) {
-      return fmt::format("--ops '{}': no operation has this name, or begins so; there is {}", word, fmt::join(names, ", "));
-    }
+    if (word.size() == rest.size()) break;
+    rest.remove_prefix(word.size() + 1);
   }
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (wanted[i]) chosen.push_back(names[i]);

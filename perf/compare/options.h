@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@ namespace quire::perf {
 
 /// As the command line gives them.
 struct compare_arguments {
-  std::vector<std::string> ops;
+  std::optional<std::string> ops;  ///< names and beginnings of names, with commas; else all
   std::string format;  ///< empty: all
   std::uint64_t pages = std::uint64_t{1} << 18;
   std::uint64_t repeats = 9;
