@@ -13,8 +13,8 @@ int run_bench(const std::vector<std::string>& flags);
 /// What --help says behind the options.
 std::string bench_explanation();
 
-// Names are paths: what is measured, how its input looks, size, variant. Each function registers one family for variant `v`,
-// which is available.
+// Names are paths: what is measured, how its input looks, size, variant. Each function registers one family
+// for variant `v`, which is available.
 void add_commit_benchmarks(runtime::simd v);
 void add_queue_benchmarks(runtime::simd v);
 void add_lookup_benchmarks(runtime::simd v);

@@ -52,17 +52,21 @@ void run_commit(benchmark::State& state, const commit_benchmark& b) {
   // In random order tables stay, as far as all pages lie in one range.
   const layout l = b.sparse ? layout::sparse : b.how == order::random ? layout::kept : layout::dense;
   const working_set w = make_working_set(l, pass_pages, table_words);
-  quire_tables t(arch::ept{}, update_mode::lazy, false, table_memory(pass_pages, b.sparse ? sparse_pages : 2 * pass_pages));
+  quire_tables t(arch::ept{}, update_mode::lazy, false,
+                 table_memory(pass_pages, b.sparse ? sparse_pages : 2 * pass_pages));
   t.set_section_updates(b.batch);
-  measure(state, pass_pages, [&] { return prepare(t, b, w); }, [&] { return update_pages(t, b, w); });
+  measure(
+      state, pass_pages, [&] { return prepare(t, b, w); }, [&] { return update_pages(t, b, w); });
 }
 
 void run_lookup(benchmark::State& state, bool sparse) {
   const working_set w = make_working_set(sparse ? layout::sparse : layout::dense, pass_pages, table_words);
-  quire_tables t(arch::ept{}, update_mode::lazy, false, table_memory(pass_pages, sparse ? sparse_pages : pass_pages));
+  quire_tables t(arch::ept{}, update_mode::lazy, false,
+                 table_memory(pass_pages, sparse ? sparse_pages : pass_pages));
   page_list frames(pass_pages);
   if (!t.map_each(w.ordered)) return state.SkipWithError("the pages cannot be mapped");
-  measure(state, pass_pages, [] { return true; }, [&] { return t.look_up(w.shuffled, frames); });
+  measure(
+      state, pass_pages, [] { return true; }, [&] { return t.look_up(w.shuffled, frames); });
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 
 namespace quire::perf {
 
-/// Runs `prepare` and, timed, `run` until there was enough of it. Both return whether it went well. The library's own time
-/// has the cost of its pauses in it; `ns_per_page` has not.
+/// Runs `prepare` and, timed, `run` until there was enough of it. Both return whether it went well. The
+/// library's own time has the cost of its pauses in it; `ns_per_page` has not.
 template <class Prepare, class Run>
 void measure(benchmark::State& state, std::uint64_t pages, Prepare prepare, Run run) {
   double ns = 0;

@@ -38,11 +38,13 @@ void run_enter_leave(benchmark::State& state) {
   constexpr std::uint64_t sections = 1000;  // per iteration
   quire_tables t(arch::ept{}, update_mode::lazy, false, table_memory(1, 512));
   runtime::machine& m = t.machine();
-  measure(state, sections, [] { return true; }, [&] {
-    bool good = true;
-    for (std::uint64_t i = 0; i < sections; ++i) good &= m.leave(m.enter(0, t.space())) == status::ok;
-    return good;
-  });
+  measure(
+      state, sections, [] { return true; },
+      [&] {
+        bool good = true;
+        for (std::uint64_t i = 0; i < sections; ++i) good &= m.leave(m.enter(0, t.space())) == status::ok;
+        return good;
+      });
 }
 
 }  // namespace

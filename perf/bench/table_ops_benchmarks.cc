@@ -13,7 +13,8 @@ namespace {
 using runtime::table_ops;
 
 constexpr std::uint32_t entries = 512;
-constexpr std::uint64_t first_entry = 0x40000037, entry_step = 0x1000;  // of EPT: present, write-back, 4 KiB apart
+constexpr std::uint64_t first_entry = 0x40000037,
+                        entry_step = 0x1000;  // of EPT: present, write-back, 4 KiB apart
 constexpr std::uint64_t W = arch::ept::W, A = arch::ept::A, D = arch::ept::D;
 
 struct table {
@@ -29,8 +30,8 @@ struct table {
 constexpr runtime::protect_rule write_protect = {.leaf = {7, 0, 0}, .keep = ~W};
 constexpr runtime::harvest_rule harvest_both = {.leaf = {7, 0, 0}, .accessed = A, .dirty = D};
 
-/// An operation that changes what it finds is paired with one that puts it back: a table alone is too short to be timed
-/// without.
+/// An operation that changes what it finds is paired with one that puts it back: a table alone is too short
+/// to be timed without.
 struct table_benchmark {
   const char* name;
   std::uint32_t operations;  ///< in one `run`
@@ -39,7 +40,8 @@ struct table_benchmark {
 };
 
 const table_benchmark benchmarks[] = {
-    {"table_ops/fill", 1, [](table& t) { t.fill(); }, [](const table_ops& o, table& t) { o.fill(t.words.data(), entries, first_entry, entry_step); }},
+    {"table_ops/fill", 1, [](table& t) { t.fill(); },
+     [](const table_ops& o, table& t) { o.fill(t.words.data(), entries, first_entry, entry_step); }},
     {"table_ops/fill_if_empty+take_run", 2, [](table& t) { t.words.fill(0); },
      [](const table_ops& o, table& t) {
        o.fill_if_empty(t.words.data(), entries, 0, first_entry, entry_step);
@@ -58,7 +60,9 @@ const table_benchmark benchmarks[] = {
     {"table_ops/first_not/all_equal", 1, [](table& t) { t.words.fill(0); },
      [](const table_ops& o, table& t) { benchmark::DoNotOptimize(o.first_not(t.words.data(), entries, 0)); }},
     {"table_ops/harvest_live/touched=0", 1, [](table& t) { t.fill(); },
-     [](const table_ops& o, table& t) { o.harvest_live(t.words.data(), entries, harvest_both, t.index.data(), t.old.data()); }},
+     [](const table_ops& o, table& t) {
+       o.harvest_live(t.words.data(), entries, harvest_both, t.index.data(), t.old.data());
+     }},
     {"table_ops/harvest_live/touched=1%", 1, [](table& t) { t.fill(); },
      [](const table_ops& o, table& t) {
        for (std::uint32_t i = 50; i < entries; i += 100) t.words[i] |= A | D;

@@ -79,7 +79,8 @@ struct entrant {
 /// Bytes of tables, with room to spare, that `pages` pages may need anywhere in a span of so many pages.
 std::size_t table_memory(std::uint64_t pages, std::uint64_t span);
 
-/// The peers that were built in, KVM first, each with so much memory for tables; none without -Dpeers=enabled.
+/// The peers that were built in, KVM first, each with so much memory for tables; none without
+/// -Dpeers=enabled.
 std::vector<entrant> make_peers(std::size_t memory);
 bool has_peers();
 

@@ -1,4 +1,5 @@
-// What the machine can do at best with words that lie where entries of tables would: the loops behind `limit`.
+// What the machine can do at best with words that lie where entries of tables would: the loops behind
+// `limit`.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ void gather(const std::uint64_t* words, std::span<const std::uint32_t> index, st
 std::uint64_t exchange_each(std::span<std::uint64_t> words, std::uint64_t to);
 void locked_and_each(std::span<std::uint64_t> words, std::uint64_t mask);
 
-/// Clears `bits` where any is set, by a locked instruction; whole vectors are looked at first. Returns how many words had any.
+/// Clears `bits` where any is set, by a locked instruction; whole vectors are looked at first. Returns how
+/// many words had any.
 std::uint64_t harvest(std::span<std::uint64_t> words, std::uint64_t bits);
 /// The same, word by word.
 std::uint64_t harvest_scalar(std::span<std::uint64_t> words, std::uint64_t bits);

@@ -16,7 +16,8 @@ constexpr std::uint64_t first_word = 0x1000'0037, word_step = 0x1000, write_bit 
 /// Words as leaf tables would have them: those of the dense pages, or of all sparse ones.
 struct leaf_words {
   leaf_words(layout l, std::uint64_t pages)
-      : memory((l == layout::sparse ? sparse_pages : pages) * sizeof(std::uint64_t)), words(memory.words(), pages) {
+      : memory((l == layout::sparse ? sparse_pages : pages) * sizeof(std::uint64_t)),
+        words(memory.words(), pages) {
     if (l == layout::dense) return;
     working_set set = make_working_set(l == layout::sparse ? l : layout::dense, pages, table_words);
     for (const std::uint64_t p : set.shuffled) index.push_back(static_cast<std::uint32_t>(p - first_page));
@@ -77,7 +78,8 @@ bool all_zero(const leaf_words& m) {
   return all_are(m, [](std::size_t) { return std::uint64_t{0}; });
 }
 bool all_scattered(const leaf_words& m) {
-  return std::all_of(m.index.begin(), m.index.end(), [&](std::uint32_t i) { return m.memory.words()[i] == i; });
+  return std::all_of(m.index.begin(), m.index.end(),
+                     [&](std::uint32_t i) { return m.memory.words()[i] == i; });
 }
 bool all_gathered(const leaf_words& m) {
   for (std::size_t i = 0; i < m.index.size(); ++i) {
@@ -117,7 +119,8 @@ lane make_lane(const limit& l, const std::string& format, std::uint64_t pages) {
   made.check = [memory, &l](lane& /*own*/) {
     l.start(*memory);
     l.run(*memory);
-    return l.good(*memory) ? std::string() : std::string(l.operation) + ", limit: the words are not what they should be";
+    return l.good(*memory) ? std::string()
+                           : std::string(l.operation) + ", limit: the words are not what they should be";
   };
   made.run = [memory, &l, pages] {
     l.start(*memory);

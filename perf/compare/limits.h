@@ -5,7 +5,8 @@
 
 namespace quire::perf {
 
-/// Adds the limits that operation `o` has: one for all rows, or one for those with and one for those without A and D.
+/// Adds the limits that operation `o` has: one for all rows, or one for those with and one for those without
+/// A and D.
 void add_limits(const table_operation& o, const std::vector<row_format>& formats, contest& c);
 
 }  // namespace quire::perf

@@ -48,7 +48,8 @@ bool time_format(const row_format& f, range_times& times) {
   for (unsigned power = first_power; power <= last_power; ++power) {
     line.show(power, last_power);
     std::vector<double> ns[operations];
-    // The largest takes seconds where the smallest takes microseconds; the first round makes table frames known.
+    // The largest takes seconds where the smallest takes microseconds; the first round makes table frames
+    // known.
     const unsigned rounds = power <= 18 ? 10 : 4;
     for (unsigned i = 0; i < rounds; ++i) good &= time_range(t, std::uint64_t{1} << power, ns);
     for (std::size_t i = 0; i < operations; ++i) {
@@ -69,9 +70,12 @@ std::uint64_t tables_for(const arch::geometry& shape, unsigned level, std::uint6
 
 std::string measure_linear(const compare_options& o, compare_report& report) {
   json all = json::array();
-  report.more_text += fmt::format("\nns per page of one call for a range of 2^{} to 2^{} pages, with reports of what was removed\n{:<14} {:<9}",
-                                  first_power, last_power, "operation", "format");
-  for (unsigned power = first_power; power <= last_power; ++power) report.more_text += fmt::format(" {:>7}", fmt::format("2^{}", power));
+  report.more_text += fmt::format(
+      "\nns per page of one call for a range of 2^{} to 2^{} pages, with reports of what was removed\n{:<14} "
+      "{:<9}",
+      first_power, last_power, "operation", "format");
+  for (unsigned power = first_power; power <= last_power; ++power)
+    report.more_text += fmt::format(" {:>7}", fmt::format("2^{}", power));
   report.more_text += "  last/first\n";
   for (const row_format& f : o.formats) {
     if (f.tracks_status) continue;
@@ -87,8 +91,13 @@ std::string measure_linear(const compare_options& o, compare_report& report) {
         pages.push_back(std::uint64_t{1} << power);
         values.push_back(ns[power]);
       }
-      report.more_text += fmt::format("  {:.2f}{}\n", growth, growth <= allowed_growth ? "" : " (more than 3)");
-      all.push_back({{"operation", range_operations[i]}, {"format", f.name}, {"pages", pages}, {"ns", values}, {"last_over_first", growth}});
+      report.more_text +=
+          fmt::format("  {:.2f}{}\n", growth, growth <= allowed_growth ? "" : " (more than 3)");
+      all.push_back({{"operation", range_operations[i]},
+                     {"format", f.name},
+                     {"pages", pages},
+                     {"ns", values},
+                     {"last_over_first", growth}});
     }
   }
   report.more["linear"] = all;
@@ -97,22 +106,30 @@ std::string measure_linear(const compare_options& o, compare_report& report) {
 
 std::string measure_memory(const compare_options& o, compare_report& report) {
   json all = json::array();
-  report.more_text += fmt::format("\nmemory with {} pages mapped, in bytes\n{:<12} {:>12} {:>12}  {:>12} {:>12} {:>16}\n", o.pages,
-                                  "format", "tables", "exact budget", "machine, cpu", "space", "(cpu, space)");
+  report.more_text +=
+      fmt::format("\nmemory with {} pages mapped, in bytes\n{:<12} {:>12} {:>12}  {:>12} {:>12} {:>16}\n",
+                  o.pages, "format", "tables", "exact budget", "machine, cpu", "space", "(cpu, space)");
   for (const row_format& f : o.formats) {
     if (f.tracks_status) continue;
     quire_tables t(f.format, update_mode::lazy, false, table_memory(o.pages, o.pages));
     if (!t.map_range(first_page, o.pages)) return fmt::format("memory: {} refused a range", f.name);
     const arch::geometry& shape = t.space().shape;
     std::uint64_t budget = 0;
-    for (unsigned level = 0; level <= shape.top(); ++level) budget += tables_for(shape, level, o.pages) * shape.table_bytes[level];
+    for (unsigned level = 0; level <= shape.top(); ++level)
+      budget += tables_for(shape, level, o.pages) * shape.table_bytes[level];
     const std::uint64_t used = t.space().peak_table_bytes();
     const auto& records = t.records();
-    report.more_text += fmt::format("{:<12} {:>12} {:>12}  {:>12} {:>12} {:>16}\n", f.name, used, budget, records.machine,
-                                    records.space, records.state);
-    all.push_back({{"format", f.name}, {"pages", o.pages}, {"table_bytes", used}, {"budget_bytes", budget}, {"machine_bytes", records.machine},
-                   {"space_bytes", records.space}, {"cpu_space_bytes", records.state}});
-    if (used != budget) return fmt::format("memory: {} took {} bytes of tables, the exact budget is {}", f.name, used, budget);
+    report.more_text += fmt::format("{:<12} {:>12} {:>12}  {:>12} {:>12} {:>16}\n", f.name, used, budget,
+                                    records.machine, records.space, records.state);
+    all.push_back({{"format", f.name},
+                   {"pages", o.pages},
+                   {"table_bytes", used},
+                   {"budget_bytes", budget},
+                   {"machine_bytes", records.machine},
+                   {"space_bytes", records.space},
+                   {"cpu_space_bytes", records.state}});
+    if (used != budget)
+      return fmt::format("memory: {} took {} bytes of tables, the exact budget is {}", f.name, used, budget);
   }
   report.more["memory"] = all;
   return {};

@@ -9,7 +9,8 @@ namespace quire::perf {
 /// Times ranges of 2^10 to 2^24 pages, and adds a table to the report. Returns what is wrong, or nothing.
 std::string measure_linear(const compare_options& o, compare_report& report);
 
-/// Compares table memory with what the pages need, and counts the runtime's records. Errors as measure_linear().
+/// Compares table memory with what the pages need, and counts the runtime's records. Errors as
+/// measure_linear().
 std::string measure_memory(const compare_options& o, compare_report& report);
 
 }  // namespace quire::perf

@@ -8,8 +8,8 @@
 namespace quire::perf {
 
 /// One call per page. False if a page is not mapped.
-inline bool look_up_one_by_one(runtime::machine& machine, runtime::lazy_state* l, std::span<const std::uint64_t> pages,
-                               std::span<std::uint64_t> frames) {
+inline bool look_up_one_by_one(runtime::machine& machine, runtime::lazy_state* l,
+                               std::span<const std::uint64_t> pages, std::span<std::uint64_t> frames) {
   bool all = true;
   for (std::size_t i = 0; i < pages.size(); ++i) {
     runtime::mapping m;
@@ -21,8 +21,8 @@ inline bool look_up_one_by_one(runtime::machine& machine, runtime::lazy_state* l
 }
 
 /// One call for all.
-inline bool look_up_many(runtime::machine& machine, runtime::lazy_state* l, std::span<const std::uint64_t> pages,
-                         std::span<std::uint64_t> frames) {
+inline bool look_up_many(runtime::machine& machine, runtime::lazy_state* l,
+                         std::span<const std::uint64_t> pages, std::span<std::uint64_t> frames) {
   return look_up_one_by_one(machine, l, pages, frames);
 }
 

@@ -26,7 +26,8 @@ std::string choose_operations(const std::optional<std::string>& list, std::vecto
   while (list) {
     const std::string_view word = rest.substr(0, rest.find(','));
     if (!mark(names, word, wanted)) {
-      return fmt::format("--ops '{}': no operation is called '{}', or begins so; there is {}", *list, word, fmt::join(names, ", "));
+      return fmt::format("--ops '{}': no operation is called '{}', or begins so; there is {}", *list, word,
+                         fmt::join(names, ", "));
     }
     if (word.size() == rest.size()) break;
     rest.remove_prefix(word.size() + 1);
@@ -73,7 +74,8 @@ std::string to_options(const compare_arguments& a, compare_options& o) {
   std::string wrong = choose_operations(a.ops, o.operations);
   if (wrong.empty()) wrong = choose_formats(a.format, o.formats);
   if (wrong.empty() && (a.pages % 512 != 0 || a.pages < o.min_pages || a.pages > o.max_pages)) {
-    wrong = fmt::format("--pages {}: allowed are multiples of 512 from {} to {}", a.pages, o.min_pages, o.max_pages);
+    wrong = fmt::format("--pages {}: allowed are multiples of 512 from {} to {}", a.pages, o.min_pages,
+                        o.max_pages);
   }
   if (wrong.empty() && !a.inject.empty()) {
     if (std::find(std::begin(columns), std::end(columns) - 1, a.inject) == std::end(columns) - 1) {

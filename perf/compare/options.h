@@ -14,7 +14,7 @@ namespace quire::perf {
 /// As the command line gives them.
 struct compare_arguments {
   std::optional<std::string> ops;  ///< names and beginnings of names, with commas; else all
-  std::string format;  ///< empty: all
+  std::string format;              ///< empty: all
   std::uint64_t pages = std::uint64_t{1} << 18;
   std::uint64_t repeats = 9;
   std::string inject;

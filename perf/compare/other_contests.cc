@@ -8,6 +8,7 @@
 #include "perf/compare/kernels.h"
 #include "perf/compare/limits.h"
 #include "perf/compare/quire_tables.h"
+#include "perf/compare/section_times.h"
 #include "perf/compare/stopwatch.h"
 
 namespace quire::perf {
@@ -18,21 +19,6 @@ using runtime::lazy_state;
 using runtime::status;
 
 namespace {
-
-/// Times of sections; their median is not moved by those in which the thread lost its processor.
-class section_times {
- public:
-  void add(std::uint64_t ns, std::uint64_t updates) {
-    all_.push_back(static_cast<double>(ns) / static_cast<double>(updates));
-  }
-  double median() {
-    std::nth_element(all_.begin(), all_.begin() + static_cast<std::ptrdiff_t>(all_.size() / 2), all_.end());
-    return all_[all_.size() / 2];
-  }
-
- private:
-  std::vector<double> all_;
-};
 
 // Keeps the compiler from joining what one turn of a loop does with the next one's, as a call would.
 void separate() { asm volatile("" ::: "memory"); }
@@ -52,7 +38,8 @@ class append_runner {
     if (inject) tables_.unmap_each({&set_.ordered[0], 1});
     for (const std::uint64_t p : set_.ordered) {
       const page_state s = tables_.read(p);
-      if (!good_ || !s.mapped || s.frame != p + frame_distance) return fmt::format("append: page {:#x} was queued, and is not mapped", p);
+      if (!good_ || !s.mapped || s.frame != p + frame_distance)
+        return fmt::format("append: page {:#x} was queued, and is not mapped", p);
     }
     return {};
   }
@@ -179,7 +166,8 @@ contest make_append(const std::vector<row_format>& formats, std::uint64_t pages,
   for (const row_format& f : formats) {
     if (f.tracks_status) continue;
     c.formats.push_back(f.name);
-    c.lanes.push_back(make_lane("lazy", f, inject.column == "lazy", std::make_shared<append_runner>(f, pages)));
+    c.lanes.push_back(
+        make_lane("lazy", f, inject.column == "lazy", std::make_shared<append_runner>(f, pages)));
   }
   c.lanes.push_back(vector_lane(pages));
   return c;
@@ -194,7 +182,8 @@ contest make_enter_leave(const std::vector<row_format>& formats, std::uint64_t p
     l.column = "lazy";
     l.format = f.name;
     l.check = no_check;
-    const auto tables = std::make_shared<quire_tables>(f.format, update_mode::lazy, false, table_memory(1, 512));
+    const auto tables =
+        std::make_shared<quire_tables>(f.format, update_mode::lazy, false, table_memory(1, 512));
     l.run = [tables, pages] {
       runtime::machine& m = tables->machine();
       bool good = true;
@@ -215,7 +204,8 @@ contest make_harvest(const std::vector<row_format>& formats, std::uint64_t pages
     c.formats.push_back(f.name);
     for (const update_mode mode : {update_mode::lazy, update_mode::eager}) {
       const char* column = mode == update_mode::lazy ? "lazy" : "eager";
-      c.lanes.push_back(make_lane(column, f, inject.column == column, std::make_shared<harvest_runner>(f, mode, pages)));
+      c.lanes.push_back(
+          make_lane(column, f, inject.column == column, std::make_shared<harvest_runner>(f, mode, pages)));
     }
   }
   c.lanes.push_back(harvest_words("limit", pages, harvest));

@@ -1,4 +1,5 @@
-// Operations that are no calls on page tables of peers: appending to a queue, empty sections, harvest of A and D.
+// Operations that are no calls on page tables of peers: appending to a queue, empty sections, harvest of A
+// and D.
 #pragma once
 
 #include "perf/compare/table_contest.h"

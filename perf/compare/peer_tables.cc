@@ -24,14 +24,20 @@ class peer_tables final : public contestant {
   bool map_each(std::span<const std::uint64_t> pages) override {
     return peer_.map_each(pages.data(), pages.size(), frame_distance);
   }
-  bool protect_range(std::uint64_t first, std::uint64_t pages) override { return peer_.protect_range(first, pages); }
+  bool protect_range(std::uint64_t first, std::uint64_t pages) override {
+    return peer_.protect_range(first, pages);
+  }
   bool unmap_pieces(std::span<const arch::gfn_range> pieces) override {
     bool done = true;
     for (const arch::gfn_range& r : pieces) done &= peer_.unmap_range(r.first.value, r.pages);
     return done;
   }
-  bool unmap_each(std::span<const std::uint64_t> pages) override { return peer_.unmap_each(pages.data(), pages.size()); }
-  bool unmap_tables(std::uint64_t first, std::uint64_t pages) override { return peer_.unmap_tables(first, pages); }
+  bool unmap_each(std::span<const std::uint64_t> pages) override {
+    return peer_.unmap_each(pages.data(), pages.size());
+  }
+  bool unmap_tables(std::uint64_t first, std::uint64_t pages) override {
+    return peer_.unmap_tables(first, pages);
+  }
   bool look_up(std::span<const std::uint64_t> pages, std::span<std::uint64_t> frames) override {
     return peer_.look_up(pages.data(), pages.size(), frames.data());
   }

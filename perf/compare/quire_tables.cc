@@ -30,8 +30,8 @@ bool is_stage2(const any_format& format) {
 }  // namespace
 
 std::size_t table_memory(std::uint64_t pages, std::uint64_t span) {
-  // A leaf table per page at the worst, of 4 KiB or of 2 KiB for half as many pages; then one of each size above, or one
-  // per GiB, and frames that pools ask for in advance.
+  // A leaf table per page at the worst, of 4 KiB or of 2 KiB for half as many pages; then one of each size
+  // above, or one per GiB, and frames that pools ask for in advance.
   const std::uint64_t tables = std::min(pages, span / 256 + 2) + 1;
   return tables * 4096 + span / 512 / 512 * 4096 + (std::size_t{8} << 20);
 }
@@ -75,7 +75,8 @@ void quire_tables::release(void* context, void* memory, std::size_t bytes) {
   self.heap_.release(self.heap_.context, memory, bytes);
 }
 
-bool quire_tables::allocate_tables(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
+bool quire_tables::allocate_tables(void* context, std::size_t bytes, std::size_t align,
+                                   std::uint64_t* physical) {
   return static_cast<quire_tables*>(context)->frames_.allocate(bytes, align, physical);
 }
 
@@ -131,7 +132,9 @@ bool quire_tables::map_each(std::span<const std::uint64_t> pages) {
 }
 
 bool quire_tables::protect_range(std::uint64_t first, std::uint64_t pages) {
-  return in_mode([&](lazy_state* l) { return done(machine_.protect(l, {gfn{first}, pages}, runtime::perm::rx)); });
+  return in_mode([&](lazy_state* l) {
+    return done(machine_.protect(l, {gfn{first}, pages}, runtime::perm::rx));
+  });
 }
 
 bool quire_tables::protect_each(std::span<const std::uint64_t> pages) {
@@ -141,7 +144,9 @@ bool quire_tables::protect_each(std::span<const std::uint64_t> pages) {
 }
 
 bool quire_tables::unprotect_range(std::uint64_t first, std::uint64_t pages) {
-  return in_mode([&](lazy_state* l) { return done(machine_.protect(l, {gfn{first}, pages}, access.access)); });
+  return in_mode([&](lazy_state* l) {
+    return done(machine_.protect(l, {gfn{first}, pages}, access.access));
+  });
 }
 
 bool quire_tables::unmap_pieces(std::span<const gfn_range> pieces) {
@@ -153,7 +158,9 @@ bool quire_tables::unmap_pieces(std::span<const gfn_range> pieces) {
 }
 
 bool quire_tables::unmap_each(std::span<const std::uint64_t> pages) {
-  return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) { return done(machine_.unmap(l, {gfn{pages[i]}, 1})); });
+  return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) {
+    return done(machine_.unmap(l, {gfn{pages[i]}, 1}));
+  });
 }
 
 bool quire_tables::unmap_tables(std::uint64_t first, std::uint64_t pages) {
@@ -185,7 +192,8 @@ page_state quire_tables::read(std::uint64_t page) {
 
 bool quire_tables::harvest_range(std::uint64_t first, std::uint64_t pages) {
   return in_mode([&](lazy_state* l) {
-    return done(machine_.harvest_status(l, {gfn{first}, pages}, runtime::harvest::accessed | runtime::harvest::dirty));
+    return done(machine_.harvest_status(l, {gfn{first}, pages},
+                                        runtime::harvest::accessed | runtime::harvest::dirty));
   });
 }
 

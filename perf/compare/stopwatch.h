@@ -10,7 +10,8 @@
 
 namespace quire::perf {
 
-/// Runs from its construction. If the thread lost its processor meanwhile, what it was without it does not count.
+/// Runs from its construction. If the thread lost its processor meanwhile, what it was without it does not
+/// count.
 class stopwatch {
  public:
   stopwatch() : switches_(switches()), cpu_(thread_ns()), wall_(now_ns()) {}

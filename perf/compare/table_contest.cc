@@ -19,7 +19,11 @@ using result = table_operation::result;
 class table_runner {
  public:
   table_runner(const table_operation& o, entrant e, std::shared_ptr<const working_set> set, bool inject)
-      : operation_(o), who_(std::move(e)), shared_set_(std::move(set)), inject_(inject), frames_(set_.pages()) {}
+      : operation_(o),
+        who_(std::move(e)),
+        shared_set_(std::move(set)),
+        inject_(inject),
+        frames_(set_.pages()) {}
 
   std::string check(lane& l) {
     std::string wrong = start();
@@ -31,12 +35,16 @@ class table_runner {
     finished();
     if (inject_) spoil();
     if (wrong.empty()) wrong = difference();
-    if (wrong.empty() && operation_.reports && who_.column == "lazy" && after.reported - before.reported != set_.pages()) {
-      wrong = fmt::format("{} pages were removed, {} reported", set_.pages(), after.reported - before.reported);
+    if (wrong.empty() && operation_.reports && who_.column == "lazy" &&
+        after.reported - before.reported != set_.pages()) {
+      wrong =
+          fmt::format("{} pages were removed, {} reported", set_.pages(), after.reported - before.reported);
     }
     if (wrong.empty()) return {};
-    return fmt::format("{}, {}: {}", operation_.name,
-                       who_.format.empty() ? std::string(who_.column) : fmt::format("{} {}", who_.format, who_.column), wrong);
+    return fmt::format(
+        "{}, {}: {}", operation_.name,
+        who_.format.empty() ? std::string(who_.column) : fmt::format("{} {}", who_.format, who_.column),
+        wrong);
   }
 
   double run() {
@@ -67,7 +75,8 @@ class table_runner {
     const state wanted = operation_.starts_full ? state::full : state::empty;
     if (state_ != wanted) good &= wanted == state::full ? fill() : empty();
     state_ = wanted;
-    // Lookups change nothing, so getting ready has not brought the tables near: a round that is not measured does.
+    // Lookups change nothing, so getting ready has not brought the tables near: a round that is not measured
+    // does.
     if (operation_.leaves == result::looked_up) good &= operation_.run(tables(), set_, frames_);
     return good ? std::string() : "the tables cannot be prepared";
   }
@@ -78,7 +87,9 @@ class table_runner {
     for (const arch::gfn_range& r : set_.pieces) good &= tables().map_range(r.first.value, r.pages);
     return good;
   }
-  bool empty() { return operation_.pages == layout::sparse ? tables().clear() : tables().unmap_pieces(set_.pieces); }
+  bool empty() {
+    return operation_.pages == layout::sparse ? tables().clear() : tables().unmap_pieces(set_.pieces);
+  }
 
   void finished() {
     if (operation_.leaves == result::mapped) state_ = state::full;
@@ -106,7 +117,8 @@ class table_runner {
       if (s.mapped != mapped) return fmt::format("page {:#x} is {}mapped", page, mapped ? "not " : "");
       if (!mapped) continue;
       if (s.frame != page + frame_distance) {
-        return fmt::format("page {:#x} maps to frame {:#x} instead of {:#x}", page, s.frame, page + frame_distance);
+        return fmt::format("page {:#x} maps to frame {:#x} instead of {:#x}", page, s.frame,
+                           page + frame_distance);
       }
       if (s.writable != (operation_.leaves == result::mapped)) {
         return fmt::format("page {:#x} is {}writable", page, s.writable ? "" : "not ");
@@ -122,7 +134,8 @@ class table_runner {
     for (std::uint64_t i = 0; i < set_.pages(); ++i) {
       const std::uint64_t page = set_.shuffled[i];
       if (frames_[i] != page + frame_distance) {
-        return fmt::format("page {:#x} was found at frame {:#x} instead of {:#x}", page, frames_[i], page + frame_distance);
+        return fmt::format("page {:#x} was found at frame {:#x} instead of {:#x}", page, frames_[i],
+                           page + frame_distance);
       }
     }
     return {};
@@ -137,7 +150,8 @@ class table_runner {
   state state_ = state::nothing;
 };
 
-std::vector<entrant> make_entrants(const table_operation& o, const std::vector<row_format>& formats, std::size_t memory) {
+std::vector<entrant> make_entrants(const table_operation& o, const std::vector<row_format>& formats,
+                                   std::size_t memory) {
   std::vector<entrant> all = make_peers(memory);
   for (const row_format& f : formats) {
     if (f.tracks_status && !o.with_status) continue;
@@ -156,7 +170,8 @@ contest make_contest(const table_operation& o, const std::vector<row_format>& fo
   contest c;
   c.operation = o.name;
   c.pages = pages;
-  const std::size_t memory = table_memory(pages, o.pages == layout::sparse ? sparse_pages : pages + pages / 255 + 512);
+  const std::size_t memory =
+      table_memory(pages, o.pages == layout::sparse ? sparse_pages : pages + pages / 255 + 512);
   for (const row_format& f : formats) {
     if (!f.tracks_status || o.with_status) c.formats.push_back(f.name);
   }

@@ -1,4 +1,5 @@
-// Page tables of Linux, driven through the operations that `quire compare` measures: what C code gives to C++ code.
+// Page tables of Linux, driven through the operations that `quire compare` measures: what C code gives to C++
+// code.
 #ifndef QUIRE_PERF_PEERS_PEER_H
 #define QUIRE_PERF_PEERS_PEER_H
 
@@ -16,26 +17,27 @@ struct peer_counts {
   uint64_t barriers;  ///< DSB, DMB and ISB
 };
 
-/// One implementation, of which there is one table at a time. Page numbers and frame numbers are in units of 4 KiB; functions
-/// return false where the implementation answers with an error. A null function: it has no such operation.
+/// One implementation, of which there is one table at a time. Page numbers and frame numbers are in units of
+/// 4 KiB; functions return false where the implementation answers with an error. A null function: it has no
+/// such operation.
 struct peer {
-  const char *name;
+  const char* name;
   /// Makes an empty table whose tables lie in `memory`, aligned to 64 KiB.
-  bool (*make)(void *memory, size_t bytes);
+  bool (*make)(void* memory, size_t bytes);
   void (*destroy)(void);
   /// One call for the whole range, in leaves of 4 KiB.
   bool (*map_range)(uint64_t page, uint64_t pages, uint64_t frame);
   /// One call per page; page p gets frame p + distance.
-  bool (*map_each)(const uint64_t *pages, size_t count, uint64_t distance);
+  bool (*map_each)(const uint64_t* pages, size_t count, uint64_t distance);
   bool (*protect_range)(uint64_t page, uint64_t pages);
   /// Entry by entry; the tables stay.
   bool (*unmap_range)(uint64_t page, uint64_t pages);
-  bool (*unmap_each)(const uint64_t *pages, size_t count);
+  bool (*unmap_each)(const uint64_t* pages, size_t count);
   /// Whole tables at once; the range consists of such.
   bool (*unmap_tables)(uint64_t page, uint64_t pages);
-  bool (*look_up)(const uint64_t *pages, size_t count, uint64_t *frames);
+  bool (*look_up)(const uint64_t* pages, size_t count, uint64_t* frames);
   /// One page, by the implementation's own lookup. False in holes.
-  bool (*read)(uint64_t page, uint64_t *frame, bool *writable);
+  bool (*read)(uint64_t page, uint64_t* frame, bool* writable);
   struct peer_counts (*counts)(void);
 };
 

@@ -87,9 +87,9 @@ TEST_CASE("one row per operation and format, with the promised keys in their ord
   const comparison c({"--ops", "map,protect,unmap,lookup,append,enter,harvest"});
   CHECK(keys_of(c.j) == words{"machine", "rows"});
   std::set<std::pair<std::string, std::string>> wanted, found;
-  for (const char* operation : {"map_single_seq", "map_range", "map_random_1g", "map_random_64g", "protect_range",
-                                "unmap_range", "unmap_tables", "unmap_single_seq", "lookup_1g", "lookup_64g", "append",
-                                "enter_leave"}) {
+  for (const char* operation :
+       {"map_single_seq", "map_range", "map_random_1g", "map_random_64g", "protect_range", "unmap_range",
+        "unmap_tables", "unmap_single_seq", "lookup_1g", "lookup_64g", "append", "enter_leave"}) {
     for (const std::string& format : plain_formats) wanted.emplace(operation, format);
   }
   for (const char* operation : {"protect_range", "unmap_range", "unmap_single_seq", "harvest_1pct"}) {
@@ -120,7 +120,8 @@ TEST_CASE("null where somebody has no such operation") {
   CHECK(says == c.row("lookup_1g", "x86-ept")["ns"]["kvm"].is_null());
 }
 
-TEST_CASE("commands that were asked for: none for new mappings, one a section or one a call for those taken away") {
+TEST_CASE(
+    "commands that were asked for: none for new mappings, one a section or one a call for those taken away") {
   const comparison c({"--format", "x86-ept", "--ops", "map_single,unmap_single"});
   CHECK(c.row("map_single_seq", "x86-ept")["commands"]["lazy"] == 0);
   CHECK(c.row("map_single_seq", "x86-ept")["commands"]["eager"] == 0);
@@ -129,14 +130,16 @@ TEST_CASE("commands that were asked for: none for new mappings, one a section or
 }
 
 TEST_CASE("a wrong result is found before anything is timed") {
-  for (const char* operation : {"map_single", "map_range", "map_random_1g", "map_random_64g", "protect", "unmap_range",
-                                "unmap_tables", "unmap_single", "lookup_1g", "lookup_64g", "harvest"}) {
+  for (const char* operation :
+       {"map_single", "map_range", "map_random_1g", "map_random_64g", "protect", "unmap_range",
+        "unmap_tables", "unmap_single", "lookup_1g", "lookup_64g", "harvest"}) {
     for (const char* column : {"lazy", "eager"}) {
       CAPTURE(operation);
       CAPTURE(column);
       const scratch_folder folder;
-      const command_result r = run_quire({"compare", "--pages", "512", "--ops", operation, "--inject", column, "--json", "a.json"},
-                                         folder.path());
+      const command_result r =
+          run_quire({"compare", "--pages", "512", "--ops", operation, "--inject", column, "--json", "a.json"},
+                    folder.path());
       CHECK(r.status == 1);
       CHECK(r.out.starts_with(fmt::format("FAILED: {}", operation)));
       CHECK(folder.snapshot().empty());
@@ -201,8 +204,8 @@ TEST_CASE("a result that cannot be written is refused") {
 TEST_CASE("--help explains contestants, operations and columns") {
   const command_result r = run_quire({"compare", "--help"});
   CHECK(r.status == 0);
-  for (const char* word : {"kvm", "io-pgt", "lazy", "eager", "limit", "map_random_64g", "unmap_tables", "harvest_1pct",
-                           "linear", "memory", "x86-ept+ad", "Exit status"}) {
+  for (const char* word : {"kvm", "io-pgt", "lazy", "eager", "limit", "map_random_64g", "unmap_tables",
+                           "harvest_1pct", "linear", "memory", "x86-ept+ad", "Exit status"}) {
     CHECK_MESSAGE(r.out.find(word) != std::string::npos, word);
   }
 }
@@ -210,15 +213,17 @@ TEST_CASE("--help explains contestants, operations and columns") {
 TEST_CASE("benchmarks are named by paths that end in a variant, and a filter chooses among them") {
   const command_result all = run_quire({"bench", "--benchmark_list_tests=true"});
   CHECK(all.status == 0);
-  for (const char* name : {"append/scalar\n", "enter_leave/scalar\n", "commit/map/random/space=64g/batch=512/scalar\n",
-                           "commit/unmap/seq/space=1g/batch=64/scalar\n", "commit/protect/range/space=1g/batch=1/scalar\n",
-                           "lookup/random/space=64g/batch=64/scalar\n"}) {
+  for (const char* name :
+       {"append/scalar\n", "enter_leave/scalar\n", "commit/map/random/space=64g/batch=512/scalar\n",
+        "commit/unmap/seq/space=1g/batch=64/scalar\n", "commit/protect/range/space=1g/batch=1/scalar\n",
+        "lookup/random/space=64g/batch=64/scalar\n"}) {
     CHECK_MESSAGE(all.out.find(name) != std::string::npos, name);
   }
   const scratch_folder folder;
-  const command_result one = run_quire({"bench", "--benchmark_filter=^append/scalar$", "--benchmark_min_time=0.001",
-                                        "--benchmark_out=b.json", "--benchmark_out_format=json"},
-                                       folder.path());
+  const command_result one =
+      run_quire({"bench", "--benchmark_filter=^append/scalar$", "--benchmark_min_time=0.001",
+                 "--benchmark_out=b.json", "--benchmark_out_format=json"},
+                folder.path());
   CHECK(one.status == 0);
   CHECK_FALSE(one.crashed);
   const json j = json::parse(folder.read("b.json"));

@@ -1,4 +1,5 @@
-// tests/perf/peers_test.cc: the page tables of Linux as perf/peers drives them. Built by tests/peers.sh, not by Meson.
+// tests/perf/peers_test.cc: the page tables of Linux as perf/peers drives them. Built by tests/peers.sh, not
+// by Meson.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -36,8 +37,10 @@ void play(const peer& p) {
   std::vector<std::uint64_t> all, frames(pages);
   for (std::uint64_t i = 0; i < pages; ++i) all.push_back(first + (i * 7) % pages);
   require(p.look_up(all.data(), pages, frames.data()), p.name, "looks up");
-  for (std::uint64_t i = 0; i < pages; ++i) require(frames[i] == all[i] + distance, p.name, "finds the frame");
-  if (p.protect_range) require(p.protect_range(first, pages) && mapped(p, false) == pages, p.name, "protects a range");
+  for (std::uint64_t i = 0; i < pages; ++i)
+    require(frames[i] == all[i] + distance, p.name, "finds the frame");
+  if (p.protect_range)
+    require(p.protect_range(first, pages) && mapped(p, false) == pages, p.name, "protects a range");
   const peer_counts before = p.counts();
   require(p.unmap_range(first, pages - 1), p.name, "unmaps a range");
   require(mapped(p, true) + mapped(p, false) == 1, p.name, "leaves what was not asked for");

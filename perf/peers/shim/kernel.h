@@ -1,4 +1,5 @@
-// What the two Linux files use of the kernel, for userspace: types, bits, barriers that are counted, and pages out of one block.
+// What the two Linux files use of the kernel, for userspace: types, bits, barriers that are counted, and
+// pages out of one block.
 #ifndef QUIRE_PERF_PEERS_SHIM_KERNEL_H
 #define QUIRE_PERF_PEERS_SHIM_KERNEL_H
 
@@ -35,16 +36,18 @@ typedef unsigned gfp_t;
 #define ilog2(x) (63 - __builtin_clzl(x))
 #define __fls(x) ilog2(x)
 #define __ffs(x) ((unsigned long)__builtin_ctzl(x))
-#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+#define container_of(pointer, type, member) ((type*)((char*)(pointer)-offsetof(type, member)))
 
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
-#define WRITE_ONCE(x, value) (*(volatile __typeof__(x) *)&(x) = (value))
+#define READ_ONCE(x) (*(const volatile __typeof__(x)*)&(x))
+#define WRITE_ONCE(x, value) (*(volatile __typeof__(x)*)&(x) = (value))
 #define smp_store_release(pointer, value) __atomic_store_n(pointer, value, __ATOMIC_RELEASE)
 #define WARN_ON(condition) (__builtin_expect(!!(condition), 0) ? (peer_complain(#condition), true) : false)
 #define WARN_ON_ONCE(condition) WARN_ON(condition)
 #define VM_BUG_ON(condition) ((void)WARN_ON(condition))
 
-static inline void peer_complain(const char *condition) { fprintf(stderr, "quire: a peer warns: %s\n", condition); }
+static inline void peer_complain(const char* condition) {
+  fprintf(stderr, "quire: a peer warns: %s\n", condition);
+}
 
 /// Commands and barriers of the peer that is compiled with this header.
 static u64 peer_commands, peer_barriers;
@@ -63,15 +66,16 @@ struct page {
   int references;
 } __attribute__((aligned(64)));
 
-/// Pages for tables: a stack of free ones above a part that was never used. Physical addresses are virtual ones.
+/// Pages for tables: a stack of free ones above a part that was never used. Physical addresses are virtual
+/// ones.
 static struct {
-  char *memory;
+  char* memory;
   size_t pages, fresh, freed;
-  struct page *records;
-  u32 *stack;
+  struct page* records;
+  u32* stack;
 } pool;
 
-static inline bool pool_start(void *memory, size_t bytes) {
+static inline bool pool_start(void* memory, size_t bytes) {
   pool.memory = memory;
   pool.pages = bytes / PAGE_SIZE;
   pool.fresh = pool.freed = 0;
@@ -87,19 +91,20 @@ static inline void pool_stop(void) {
   free(pool.stack);
   memset(&pool, 0, sizeof pool);
 }
-static inline struct page *virt_to_page(const void *address) {
-  return &pool.records[(size_t)((const char *)address - pool.memory) / PAGE_SIZE];
+static inline struct page* virt_to_page(const void* address) {
+  return &pool.records[(size_t)((const char*)address - pool.memory) / PAGE_SIZE];
 }
 /// Null if there are no pages left. Several pages are contiguous and are never used again after pool_put().
-static inline void *pool_take(size_t pages) {
-  if (pages == 1 && pool.freed > 0) return memset(pool.memory + pool.stack[--pool.freed] * PAGE_SIZE, 0, PAGE_SIZE);
+static inline void* pool_take(size_t pages) {
+  if (pages == 1 && pool.freed > 0)
+    return memset(pool.memory + pool.stack[--pool.freed] * PAGE_SIZE, 0, PAGE_SIZE);
   if (pool.fresh + pages > pool.pages) return NULL;
-  char *taken = pool.memory + pool.fresh * PAGE_SIZE;
+  char* taken = pool.memory + pool.fresh * PAGE_SIZE;
   pool.fresh += pages;
   return memset(taken, 0, pages * PAGE_SIZE);
 }
-static inline void pool_put(void *address) {
-  pool.stack[pool.freed++] = (u32)((size_t)((char *)address - pool.memory) / PAGE_SIZE);
+static inline void pool_put(void* address) {
+  pool.stack[pool.freed++] = (u32)((size_t)((char*)address - pool.memory) / PAGE_SIZE);
 }
 
 #endif

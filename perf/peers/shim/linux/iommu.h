@@ -1,4 +1,5 @@
-// Shim for linux/iommu.h: access flags, and a gather structure that queues nothing, so that each page is reported.
+// Shim for linux/iommu.h: access flags, and a gather structure that queues nothing, so that each page is
+// reported.
 #pragma once
 
 #include "perf/peers/shim/kernel.h"
@@ -13,4 +14,6 @@
 struct iommu_iotlb_gather {
   bool queued;
 };
-static inline bool iommu_iotlb_gather_queued(const struct iommu_iotlb_gather *gather) { return gather && gather->queued; }
+static inline bool iommu_iotlb_gather_queued(const struct iommu_iotlb_gather* gather) {
+  return gather && gather->queued;
+}

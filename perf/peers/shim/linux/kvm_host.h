@@ -10,7 +10,7 @@
 
 #define ID_AA64MMFR0_EL1_PARANGE_SHIFT 0
 #define ID_AA64MMFR0_EL1_PARANGE_MAX 5
-#define cpuid_feature_extract_unsigned_field(word, shift) ((word) >> (shift) & 15)
+#define cpuid_feature_extract_unsigned_field(word, shift) ((word) >> (shift)&15)
 #define id_aa64mmfr0_parange_to_phys_shift(range) 48
 #define get_vmid_bits(word) 16
 #define ARM64_HAS_STAGE2_FWB 0
@@ -39,13 +39,13 @@ struct kvm_arch {
   u64 vtcr;
 };
 struct kvm_s2_mmu {
-  struct kvm_pgtable *pgt;
-  struct kvm_arch *arch;
+  struct kvm_pgtable* pgt;
+  struct kvm_arch* arch;
 };
 
 // What `arch/arm64/kvm/hyp/nvhe/tlb.c` issues: its TLBI and barriers, counted.
 #define kvm_call_hyp(function, ...) function(__VA_ARGS__)
-static inline void __kvm_tlb_flush_vmid_ipa(struct kvm_s2_mmu *mmu, u64 ipa, u32 level) {
+static inline void __kvm_tlb_flush_vmid_ipa(struct kvm_s2_mmu* mmu, u64 ipa, u32 level) {
   (void)mmu, (void)ipa, (void)level;
   dsb(ishst);
   ++peer_commands;  // IPAS2E1IS
@@ -54,7 +54,7 @@ static inline void __kvm_tlb_flush_vmid_ipa(struct kvm_s2_mmu *mmu, u64 ipa, u32
   dsb(ish);
   isb();
 }
-static inline void __kvm_tlb_flush_vmid(struct kvm_s2_mmu *mmu) {
+static inline void __kvm_tlb_flush_vmid(struct kvm_s2_mmu* mmu) {
   (void)mmu;
   dsb(ishst);
   ++peer_commands;  // VMALLS12E1IS
