@@ -6,7 +6,7 @@
 
 packages=(
   g++ binutils meson ninja-build pkg-config python3
-  libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev doctest-dev
+  libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev libtbb-dev doctest-dev
 )
 # What only the tests need: emulators that execute our tables, compilers for their architectures, valgrind, which
 # counts instructions, and spin, which checks the models.
