@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "perf/bulk_command.h"
+#include "perf/bulk_report.h"
 #include "perf/command.h"
 #include "perf/formats.h"
 #include "perf/numbers.h"
@@ -117,6 +119,28 @@ void add_scale(CLI::App& app, action& run) {
   c->callback([a, &run] { run = [a] { return run_scale(*a); }; });
 }
 
+void add_bulk(CLI::App& app, action& run) {
+  auto a = std::make_shared<bulk_arguments>();
+  auto* c = app.add_subcommand("bulk", "Populates, harvests, protects and tears down a guest of terabytes by several threads");
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  add_settings(*c, a->settings);
+  c->add_option("--size", a->size, "Size of the guest, in steps of 1g")->capture_default_str();
+  c->add_option("--small", a->small, "Of it, mapped by the smallest leaves; rounded up to whole leaf tables")
+      ->capture_default_str();
+  c->add_option("--threads", a->threads,
+                "Numbers of threads to measure, such as 1,2,4 or 1-4, up to the processors that the process may use. Default: "
+                "powers of two, and all processors");
+  c->add_option("--touched", a->touched, "Per cent of the small pages that the guest writes to before the harvest")
+      ->transform(whole_number(0, 100))
+      ->capture_default_str();
+  c->add_option("--repeats", a->repeats, "Repetitions of each number of threads; results are medians")
+      ->transform(whole_number(1, bulk_options::max_repeats))
+      ->capture_default_str();
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
+  c->footer(bulk_report::explanation());
+  c->callback([a, &run] { run = [a] { return run_bulk(*a); }; });
+}
+
 void add_tables(CLI::App& app, action& run) {
   auto a = std::make_shared<tables_arguments>();
   auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
@@ -151,7 +175,7 @@ void add_walk(CLI::App& app, action& run) {
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   const auto unknown = app.remaining();
   if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
-  return fmt::format("'{}': no such command; there is replay, tables, walk, scale", unknown.front());
+  return fmt::format("'{}': no such command; there is replay, tables, walk, scale, bulk", unknown.front());
 }
 
 // One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.
@@ -172,7 +196,8 @@ std::vector<std::string> spread_settings(int argc, char** argv) {
 int run(int argc, char** argv) {
   CLI::App app{
       "Batched page-table updates for hypervisors: replays recorded guests on second-stage tables, eagerly and in\n"
-      "lazy sections, measures how updates scale over cpus, and builds and walks such tables.",
+      "lazy sections, measures how updates scale over cpus and how fast guests of terabytes are made, and builds and\n"
+      "walks such tables.",
       "quire"};
   app.require_subcommand(1);
   app.footer(
@@ -182,6 +207,7 @@ int run(int argc, char** argv) {
   action chosen;
   add_replay(app, chosen);
   add_scale(app, chosen);
+  add_bulk(app, chosen);
   add_tables(app, chosen);
   add_walk(app, chosen);
   try {
