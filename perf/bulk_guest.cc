@@ -52,12 +52,20 @@ class bulk_guest {
 
   template <class Bulk, class Plain>
   std::string timed(bulk_operation operation, Bulk by_bulk, Plain plainly) {
+    const auto i = static_cast<std::size_t>(operation);
     const std::uint64_t start = now_ns();
-    const status done = way_ == bulk_way::plain ? plainly() : by_bulk();
-    made_.ns[static_cast<std::size_t>(operation)] = now_ns() - start;
-    if (done == status::ok) return {};
-    return fmt::format("{} of the guest failed: {}", bulk_operation_names[static_cast<std::size_t>(operation)],
-                       status_text(done));
+    status done = status::ok;
+    if (way_ == bulk_way::plain) {
+      done = plainly();
+    } else {
+      const runtime::host::bulk_result result = by_bulk();
+      done = result.failed;
+      made_.path_ns[i] = result.path_ns;
+    }
+    made_.ns[i] = now_ns() - start;
+    return done == status::ok
+               ? std::string()
+               : fmt::format("{} of the guest failed: {}", bulk_operation_names[i], status_text(done));
   }
   template <class Update>
   status in_section(Update update) {
@@ -129,7 +137,7 @@ std::string bulk_guest::populate() {
     });
   };
   std::string wrong = timed(
-      bulk_operation::populate, [this] { return bulk_->populate(*space_, layout_.extents).failed; }, plainly);
+      bulk_operation::populate, [this] { return bulk_->populate(*space_, layout_.extents); }, plainly);
   if (!wrong.empty()) return wrong;
   made_.tables = space_->tables();
   made_.table_bytes = space_->peak_table_bytes();
@@ -186,7 +194,7 @@ std::string bulk_guest::touch() {
 
 std::string bulk_guest::harvest_and_protect() {
   std::string wrong = timed(
-      bulk_operation::harvest, [this] { return bulk_->harvest(*space_, whole_, both).failed; },
+      bulk_operation::harvest, [this] { return bulk_->harvest(*space_, whole_, both); },
       [this] {
         return in_section(
             [this](runtime::lazy_state* l) { return machine_.harvest_status(l, whole_, both); });
@@ -201,7 +209,7 @@ std::string bulk_guest::harvest_and_protect() {
   }
   if (!wrong.empty()) return wrong;
   wrong = timed(
-      bulk_operation::protect, [this] { return bulk_->protect(*space_, whole_, read_only).failed; },
+      bulk_operation::protect, [this] { return bulk_->protect(*space_, whole_, read_only); },
       [this] {
         return in_section([this](runtime::lazy_state* l) { return machine_.protect(l, whole_, read_only); });
       });
@@ -212,7 +220,7 @@ std::string bulk_guest::harvest_and_protect() {
 
 std::string bulk_guest::tear_down() {
   std::string wrong = timed(
-      bulk_operation::tear_down, [this] { return bulk_->tear_down(*space_).failed; },
+      bulk_operation::tear_down, [this] { return bulk_->tear_down(*space_); },
       [this] { return machine_.destroy_space(0, space_); });
   made_.removed_pages = sum_heard(&heard::removed);
   made_.flush_commands = sink_.commands();

@@ -21,6 +21,7 @@ inline constexpr std::size_t bulk_operations = std::size(bulk_operation_names);
 /// What one guest gave.
 struct bulk_run {
   std::array<std::uint64_t, bulk_operations> ns{};
+  std::array<std::uint64_t, bulk_operations> path_ns{};  ///< bulk_result::path_ns
   std::uint64_t tables = 0;           ///< that the runtime counted when all was mapped
   std::uint64_t table_bytes = 0;      ///< of these
   std::uint64_t allocated_bytes = 0;  ///< that the pools had obtained by then

@@ -1,6 +1,8 @@
 // Workers of bulk.h: who takes which unit, and how they stop.
 #include "runtime/host/bulk.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <utility>
@@ -22,6 +24,13 @@ class driving {
  private:
   const unsigned before_;
 };
+
+/// Processor time that the calling thread took so far.
+std::uint64_t thread_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+}
 
 /// Units [begin, end) that nobody has taken yet: their worker takes them from the front, all others from the
 /// back.
@@ -76,6 +85,7 @@ struct bulk::job {
   const piece_function& apply;
   bulk_division& work;
   std::vector<unit_share> shares;
+  std::vector<std::uint64_t> busy_ns;  // by worker
   std::atomic<status> failed{status::ok};
   // What happens before and after the threads run is ordered by TBB too; the thread sanitizer does not see
   // into it.
@@ -114,12 +124,14 @@ struct bulk::job {
     (void)opened.load(std::memory_order_acquire);  // acquire: what there is to do, and what operations before
                                                    // have left in the cpu
     const driving me(cpus[w]);
+    const std::uint64_t start = thread_ns();
     std::uint32_t unit = 0;
     while ((unit = shares[w].take_front()) != unit_share::none && !stopped()) do_unit(w, work.units[unit]);
     for (unsigned i = 1; i < shares.size(); ++i) {
       unit_share& other = shares[(w + i) % shares.size()];
       while (!stopped() && (unit = other.take_back()) != unit_share::none) do_unit(w, work.units[unit]);
     }
+    busy_ns[w] += thread_ns() - start;
     closed.fetch_add(1, std::memory_order_release);  // release: what this worker did
   }
 };
@@ -142,6 +154,7 @@ status bulk::check_cpus() const {
 template <class Divide, class Apply>
 bulk_result bulk::run(space& s, const std::stop_token& stop, Divide divide, Apply apply) try {
   bulk_result result;
+  const std::uint64_t start = thread_ns();
   if (result.failed = check_cpus(); result.failed != status::ok) return result;
   bulk_division work;
   {
@@ -151,12 +164,20 @@ bulk_result bulk::run(space& s, const std::stop_token& stop, Divide divide, Appl
   }
   if (result.failed != status::ok) return result;
   const job::piece_function queue = apply;
-  job j{machine_, s, cpus_, stop, queue, work, std::vector<unit_share>(workers())};
+  job j{machine_,
+        s,
+        cpus_,
+        stop,
+        queue,
+        work,
+        std::vector<unit_share>(workers()),
+        std::vector<std::uint64_t>(workers())};
   for (unsigned w = 0; w < workers(); ++w) {
     const driving me(cpus_[w]);
     j.do_unit(w, work.lone[w]);
     j.shares[w].reset(work.shares[w], work.shares[w + 1]);
   }
+  result.path_ns = thread_ns() - start;
   j.opened.store(true, std::memory_order_release);  // release: pairs with job::work_as()
   try {
     if (!work.units.empty() && !j.stopped()) arenas_.run([&j](unsigned w) { j.work_as(w); });
@@ -165,12 +186,14 @@ bulk_result bulk::run(space& s, const std::stop_token& stop, Divide divide, Appl
   }
   (void)j.closed.load(std::memory_order_acquire);            // acquire: what the workers did
   result.failed = j.failed.load(std::memory_order_relaxed);  // relaxed: the workers have ended
+  result.path_ns += *std::max_element(j.busy_ns.begin(), j.busy_ns.end());
   work.find_left();
   result.left = std::move(work.left);
-  if (result.left.empty()) result.failed = status::ok;  // what a thread could not be had for, others have done
+  if (result.left.empty())
+    result.failed = status::ok;  // what a thread could not be had for, others have done
   return result;
 } catch (const std::bad_alloc&) {
-  return {status::no_memory, {}};
+  return {status::no_memory, {}, 0};
 }
 
 template <class Apply>

@@ -16,6 +16,9 @@ struct bulk_result {
   /// that is not here was done, whole, and has taken effect everywhere. Calling again with these goes on. If an
   /// operation failed and nothing is here, it was refused and has done nothing.
   std::vector<gfn_range> left;
+  /// Processor time of the longest way through the operation: what one thread did before the others, then the worker
+  /// that took longest. As long as the operation takes where nothing else runs on its processors.
+  std::uint64_t path_ns = 0;
 
   bool complete() const { return failed == status::ok && left.empty(); }
 };

@@ -48,6 +48,8 @@ TEST_CASE("a guest of each format has the leaves and tables of its layout, and e
         CHECK(x["leaves_per_s"] > 0);
         CHECK(x["speedup"] > 0);
         CHECK(x["speedup_spread"].size() == 2);
+        CHECK(x["path_ms"] > 0);
+        CHECK(x["path_speedup"] > 0);
       }
     }
     for (const char* operation : operations) CHECK(m.j["points"][0]["operations"][operation]["speedup"] == 1);
