@@ -13,6 +13,7 @@ namespace quire::runtime {
 inline void full_fence() {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"  // Clang has no such warning as the next
 #pragma GCC diagnostic ignored \
     "-Wtsan"  // the thread sanitizer sees no fences; what they guard here is atomic anyway
   std::atomic_thread_fence(std::memory_order_seq_cst);
