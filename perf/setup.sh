@@ -9,11 +9,13 @@ packages=(
   libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev doctest-dev
 )
 # What only the tests need: emulators that execute our tables, compilers for their architectures, valgrind, which
-# counts instructions, and spin, which checks the models.
+# counts instructions, spin, which checks the models, and what embedders compile with.
 test_packages=(
   qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static valgrind
-  spin
+  spin clang libclang-rt-14-dev cmake
 )
+# What `perf/run docs` needs.
+docs_packages=(doxygen)
 
 say() { printf 'quire: %s\n' "$*" >&2; }
 die() {
