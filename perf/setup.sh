@@ -8,14 +8,14 @@ packages=(
   g++ binutils meson ninja-build pkg-config python3
   libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev doctest-dev
 )
+# What `perf/run docs` needs.
+docs_packages=(doxygen)
 # What only the tests need: emulators that execute our tables, compilers for their architectures, valgrind, which
 # counts instructions, spin, which checks the models, and what embedders compile with.
 test_packages=(
   qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static valgrind
-  spin clang libclang-rt-14-dev cmake
+  spin clang libclang-rt-dev cmake "${docs_packages[@]}"
 )
-# What `perf/run docs` needs.
-docs_packages=(doxygen)
 
 say() { printf 'quire: %s\n' "$*" >&2; }
 die() {

@@ -35,13 +35,22 @@ inline quire_lazy_state* foreign(runtime::lazy_state* s) { return reinterpret_ca
 inline arch::gfn_range native(quire_range r) { return {arch::gfn{r.first}, r.pages}; }
 inline quire_range foreign(arch::gfn_range r) { return {r.first.value, r.pages}; }
 
-inline arch::attributes native(quire_attributes a) { return {static_cast<arch::perm>(a.access), a.type, a.options}; }
+inline arch::attributes native(quire_attributes a) {
+  return {static_cast<arch::perm>(a.access), a.type, a.options};
+}
 inline quire_attributes foreign(arch::attributes a) {
   return {static_cast<std::uint8_t>(a.access), a.type, a.options};
 }
 
 inline quire_mapping foreign(bool present, const runtime::mapping& m) {
-  return {sizeof(quire_mapping), foreign(m.range), m.out.value, foreign(m.attr), m.accessed, m.dirty, m.level, present};
+  return {sizeof(quire_mapping),
+          foreign(m.range),
+          m.out.value,
+          foreign(m.attr),
+          m.accessed,
+          m.dirty,
+          m.level,
+          present};
 }
 
 constexpr std::size_t mapping_at = offsetof(quire_mapping, range);
@@ -54,7 +63,8 @@ static_assert(offsetof(quire_mapping, hfn) == mapping_at + offsetof(runtime::map
               offsetof(quire_mapping, accessed) == mapping_at + offsetof(runtime::mapping, accessed) &&
               offsetof(quire_mapping, dirty) == mapping_at + offsetof(runtime::mapping, dirty) &&
               offsetof(quire_mapping, level) == mapping_at + offsetof(runtime::mapping, level) &&
-              offsetof(quire_mapping, present) == mapping_at + offsetof(runtime::mapping, level) + sizeof(unsigned) &&
+              offsetof(quire_mapping, present) ==
+                  mapping_at + offsetof(runtime::mapping, level) + sizeof(unsigned) &&
               offsetof(quire_attributes, options) == offsetof(arch::attributes, options));
 
 }  // namespace quire::abi

@@ -59,7 +59,8 @@ quire_status start(const quire_platform& p, const quire_machine_options& o, embe
     release(m);
     return code(done);
   }
-  for (unsigned i = 0; i < cpus; ++i) m->cpus[i].registered.store(true, std::memory_order_relaxed);  // relaxed: not published
+  for (unsigned i = 0; i < cpus; ++i)
+    m->cpus[i].registered.store(true, std::memory_order_relaxed);  // relaxed: not published
   made = m;
   return QUIRE_OK;
 }
@@ -110,7 +111,8 @@ quire_status quire_add_cpu(quire_machine* machine, unsigned* cpu) noexcept {
   if (!m) return QUIRE_BAD_MACHINE;
   if (unusable(cpu)) return QUIRE_BAD_POINTER;
   unsigned added = 0;
-  if (const runtime::status failed = m->machine.add_cpu(added); failed != runtime::status::ok) return code(failed);
+  if (const runtime::status failed = m->machine.add_cpu(added); failed != runtime::status::ok)
+    return code(failed);
   m->cpus[added].registered.store(true, std::memory_order_relaxed);  // relaxed: the cpu's own thread reads it
   *cpu = added;
   return QUIRE_OK;
@@ -123,7 +125,8 @@ quire_status quire_remove_cpu(quire_machine* machine, unsigned cpu) noexcept {
   // relaxed: the cpu's own thread reads it. Before the index can be given to another thread.
   m->cpus[cpu].registered.store(false, std::memory_order_relaxed);
   const runtime::status done = m->machine.remove_cpu(cpu);
-  if (done != runtime::status::ok) m->cpus[cpu].registered.store(true, std::memory_order_relaxed);  // relaxed: likewise
+  if (done != runtime::status::ok)
+    m->cpus[cpu].registered.store(true, std::memory_order_relaxed);  // relaxed: likewise
   return code(done);
 }
 

@@ -1,4 +1,5 @@
-// What stands behind the handles of the C ABI: places for machines and for their spaces, found and checked by value.
+// What stands behind the handles of the C ABI: places for machines and for their spaces, found and checked by
+// value.
 #pragma once
 
 #include "quire/quire.h"
@@ -6,8 +7,8 @@
 
 namespace quire::abi {
 
-/// The value of a quire_machine* or quire_space*: a kind, the index of a place, and a number that no other handle ever
-/// has. Never null. Bit 0 is clear, unlike in a quire_lazy_state*.
+/// The value of a quire_machine* or quire_space*: a kind, the index of a place, and a number that no other
+/// handle ever has. Never null. Bit 0 is clear, unlike in a quire_lazy_state*.
 class handle {
  public:
   enum class kind : std::uint8_t { machine = 2, space = 4 };
@@ -21,7 +22,8 @@ class handle {
   /// Spread over all bits, so that a guess or a damaged handle hardly hits another one.
   static std::uint64_t next_number() {
     static constinit std::atomic<std::uint64_t> used{0};
-    return (used.fetch_add(1, std::memory_order_relaxed) + 1) * 0x9e3779b97f4a7c15u;  // relaxed: it only has to differ
+    return (used.fetch_add(1, std::memory_order_relaxed) + 1) *
+           0x9e3779b97f4a7c15u;  // relaxed: it only has to differ
   }
 
  private:
@@ -30,12 +32,13 @@ class handle {
   using in_number = arch::field<63, index_shift + index_bits>;
 };
 
-/// What the place `index` holds instead of a handle. As a handle it would belong to another place, so that nothing that
-/// is taken for a handle ever equals it, null neither.
+/// What the place `index` holds instead of a handle. As a handle it would belong to another place, so that
+/// nothing that is taken for a handle ever equals it, null neither.
 constexpr std::uint64_t vacant(std::size_t index) { return handle::make({}, index == 0, 0); }
 constexpr std::uint64_t in_transition(std::size_t index) { return vacant(index) | 1; }
 
-/// A space and what its callbacks need. All but `handle` is constant while it is neither vacant nor in transition.
+/// A space and what its callbacks need. All but `handle` is constant while it is neither vacant nor in
+/// transition.
 struct alignas(64) embedded_space {
   std::atomic<std::uint64_t> handle{vacant(1)};  // the place 0 is told apart
   std::atomic<runtime::space*> at{nullptr};
@@ -61,7 +64,8 @@ struct embedded_machine {
   std::atomic<embedded_space*> by_id[runtime::machine::max_spaces] = {};
 
   bool registered(unsigned cpu) const {
-    return cpu < cpu_limit && cpus[cpu].registered.load(std::memory_order_relaxed);  // relaxed: the cpu's own thread set it
+    return cpu < cpu_limit &&
+           cpus[cpu].registered.load(std::memory_order_relaxed);  // relaxed: the cpu's own thread set it
   }
 };
 
@@ -72,15 +76,16 @@ struct alignas(64) machine_place {
 inline constexpr unsigned max_machines = 64;
 [[gnu::visibility("hidden")]] extern constinit machine_place machines[max_machines];
 
-static_assert(max_machines <= 1u << handle::index_bits && runtime::machine::max_spaces == 1u << handle::index_bits);
+static_assert(max_machines <= 1u << handle::index_bits &&
+              runtime::machine::max_spaces == 1u << handle::index_bits);
 static_assert(sizeof(void*) == sizeof(std::uint64_t));
 
-/// What is kept at a place whose handle is `value`, or null. Callers test for null once: it is known here that what a
-/// handle leads to is not.
+/// What is kept at a place whose handle is `value`, or null. Callers test for null once: it is known here
+/// that what a handle leads to is not.
 template <class T, class Place>
 T* kept(const Place& place, std::uint64_t value) {
   if (place.handle.load(std::memory_order_acquire) != value) return nullptr;  // acquire: pairs with publish()
-  T* at = place.at.load(std::memory_order_relaxed);                           // relaxed: constant while the handle is there
+  T* at = place.at.load(std::memory_order_relaxed);  // relaxed: constant while the handle is there
   if (!at) __builtin_unreachable();
   return at;
 }
@@ -122,14 +127,15 @@ Place* claim_place(Place (&places)[n]) {
 template <class Place>
 bool retract(Place& place, std::uint64_t value) {
   // acquire: no call on it is in progress. relaxed: then it is not used.
-  return place.handle.compare_exchange_strong(value, in_transition(handle::index(value)), std::memory_order_acquire,
-                                              std::memory_order_relaxed);
+  return place.handle.compare_exchange_strong(value, in_transition(handle::index(value)),
+                                              std::memory_order_acquire, std::memory_order_relaxed);
 }
 
 /// Ends a transition: from now on the place is found by `value`, or vacant.
 template <class Place>
 void publish(Place& place, std::uint64_t value) {
-  place.handle.store(value, std::memory_order_release);  // release: pairs with kept(), claim_place() and retract()
+  place.handle.store(value,
+                     std::memory_order_release);  // release: pairs with kept(), claim_place() and retract()
 }
 
 /// The platform that the runtime calls; its context is `m`, whose `host` it passes the calls on to.

@@ -12,7 +12,8 @@ bool names_state(embedded_machine& m, quire_lazy_state* s) {
 }
 
 // Stores a state that state() or enter() gave. They give null for two reasons.
-quire_status answer(const embedded_machine& m, unsigned cpu, runtime::lazy_state* given, quire_lazy_state** state) {
+quire_status answer(const embedded_machine& m, unsigned cpu, runtime::lazy_state* given,
+                    quire_lazy_state** state) {
   if (!given) return m.registered(cpu) ? QUIRE_NO_MEMORY : QUIRE_BAD_CPU;
   *state = foreign(given);
   return QUIRE_OK;
@@ -25,7 +26,8 @@ quire_status answer(const embedded_machine& m, unsigned cpu, runtime::lazy_state
 using namespace quire;
 using namespace quire::abi;
 
-quire_status quire_state(quire_machine* machine, unsigned cpu, quire_space* space, quire_lazy_state** state) noexcept {
+quire_status quire_state(quire_machine* machine, unsigned cpu, quire_space* space,
+                         quire_lazy_state** state) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
   runtime::space* s = find_space(*m, space);
@@ -64,7 +66,8 @@ quire_status quire_resume(quire_machine* machine, quire_lazy_state* state) noexc
   return m ? code(m->machine.resume(native(state))) : QUIRE_BAD_MACHINE;
 }
 
-quire_status quire_drain(quire_machine* machine, unsigned cpu, quire_space* space, const quire_range* range) noexcept {
+quire_status quire_drain(quire_machine* machine, unsigned cpu, quire_space* space,
+                         const quire_range* range) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
   runtime::space* s = find_space(*m, space);

@@ -46,22 +46,33 @@ runtime::status create(embedded_machine& m, unsigned cpu, const quire_space_opti
                        runtime::space*& made) {
   const runtime::space_options options = {o.max_leaf_level, observer_of(place)};
   switch (o.format) {
-    case QUIRE_EPT: return m.machine.create_space(cpu, native(o.ept), options, made);
-    case QUIRE_STAGE2_4K: return m.machine.create_space(cpu, native<12>(o.stage2), options, made);
-    case QUIRE_STAGE2_16K: return m.machine.create_space(cpu, native<14>(o.stage2), options, made);
-    case QUIRE_STAGE2_64K: return m.machine.create_space(cpu, native<16>(o.stage2), options, made);
-    case QUIRE_DAT: return m.machine.create_space(cpu, native(o.dat), options, made);
-    case QUIRE_NPT: return m.machine.create_space(cpu, native(o.npt), options, made);
-    default: return runtime::status::bad_format;
+    case QUIRE_EPT:
+      return m.machine.create_space(cpu, native(o.ept), options, made);
+    case QUIRE_STAGE2_4K:
+      return m.machine.create_space(cpu, native<12>(o.stage2), options, made);
+    case QUIRE_STAGE2_16K:
+      return m.machine.create_space(cpu, native<14>(o.stage2), options, made);
+    case QUIRE_STAGE2_64K:
+      return m.machine.create_space(cpu, native<16>(o.stage2), options, made);
+    case QUIRE_DAT:
+      return m.machine.create_space(cpu, native(o.dat), options, made);
+    case QUIRE_NPT:
+      return m.machine.create_space(cpu, native(o.npt), options, made);
+    default:
+      return runtime::status::bad_format;
   }
 }
 
 std::uint64_t control_register(const runtime::space& s, quire_format format) {
   switch (format) {
-    case QUIRE_STAGE2_4K: return s.format<arch::stage2_4k>().control_register();
-    case QUIRE_STAGE2_16K: return s.format<arch::stage2_16k>().control_register();
-    case QUIRE_STAGE2_64K: return s.format<arch::stage2_64k>().control_register();
-    default: return 0;
+    case QUIRE_STAGE2_4K:
+      return s.format<arch::stage2_4k>().control_register();
+    case QUIRE_STAGE2_16K:
+      return s.format<arch::stage2_16k>().control_register();
+    case QUIRE_STAGE2_64K:
+      return s.format<arch::stage2_64k>().control_register();
+    default:
+      return 0;
   }
 }
 
@@ -108,9 +119,10 @@ quire_status quire_default_options(uint32_t format, quire_space_options* options
       .max_leaf_level = QUIRE_ANY_LEVEL,
       .context = nullptr,
       .report = nullptr,
-      .ept = {ept.five_levels, ept.access_dirty, ept.mode_based_execute, ept.execute_only, ept.shadow_stack, ept.hyperv},
-      .stage2 = {stage2.ipa_bits, stage2.oa_bits, stage2.vmid, stage2.lpa2, stage2.fwb, stage2.dbm, stage2.contiguous,
-                 stage2.xnx, stage2.tlbi_ranges},
+      .ept = {ept.five_levels, ept.access_dirty, ept.mode_based_execute, ept.execute_only, ept.shadow_stack,
+              ept.hyperv},
+      .stage2 = {stage2.ipa_bits, stage2.oa_bits, stage2.vmid, stage2.lpa2, stage2.fwb, stage2.dbm,
+                 stage2.contiguous, stage2.xnx, stage2.tlbi_ranges},
       .dat = {static_cast<std::uint8_t>(dat.asce), dat.edat, dat.iep, dat.common_segments, dat.ipte_ranges},
       .npt = {npt.asid},
   };
@@ -153,7 +165,8 @@ quire_status quire_destroy_space(quire_machine* machine, unsigned cpu, quire_spa
   const auto value = reinterpret_cast<std::uintptr_t>(space);
   if (!retract(*place, value)) return QUIRE_BAD_SPACE;
   m->cpus[cpu].leaving = place;
-  const runtime::status done = m->machine.destroy_space(cpu, place->at.load(std::memory_order_relaxed));  // relaxed: constant
+  const runtime::status done =
+      m->machine.destroy_space(cpu, place->at.load(std::memory_order_relaxed));  // relaxed: constant
   m->cpus[cpu].leaving = nullptr;
   publish(*place, done == runtime::status::ok ? vacant(handle::index(value)) : value);
   return code(done);
@@ -165,7 +178,8 @@ quire_status quire_query_space(quire_machine* machine, quire_space* space, quire
   const embedded_space* place = find(*m, space);
   if (!place) return QUIRE_BAD_SPACE;
   if (const quire_status bad = check_struct(info); bad != QUIRE_OK) return bad;
-  const runtime::space& s = *place->at.load(std::memory_order_relaxed);  // relaxed: constant while the handle is there
+  const runtime::space& s =
+      *place->at.load(std::memory_order_relaxed);  // relaxed: constant while the handle is there
   *info = {
       .size = sizeof *info,
       .root_register = s.root_register,
@@ -193,7 +207,8 @@ quire_status quire_note_run(quire_machine* machine, quire_space* space, unsigned
   return QUIRE_OK;
 }
 
-quire_status quire_counts(quire_machine* machine, unsigned cpu, quire_space* space, quire_counters* counts) noexcept {
+quire_status quire_counts(quire_machine* machine, unsigned cpu, quire_space* space,
+                          quire_counters* counts) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
   const runtime::space* s = find_space(*m, space);

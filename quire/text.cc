@@ -12,12 +12,18 @@ namespace {
 
 arch::text_line describe_in(std::uint32_t format, const arch::flush_command& c) {
   switch (format) {
-    case QUIRE_EPT: return describe(arch::ept{}, c);
-    case QUIRE_STAGE2_4K: return describe(arch::stage2_4k{}, c);
-    case QUIRE_STAGE2_16K: return describe(arch::stage2_16k{}, c);
-    case QUIRE_STAGE2_64K: return describe(arch::stage2_64k{}, c);
-    case QUIRE_DAT: return describe(arch::dat{}, c);
-    default: return describe(arch::npt{}, c);
+    case QUIRE_EPT:
+      return describe(arch::ept{}, c);
+    case QUIRE_STAGE2_4K:
+      return describe(arch::stage2_4k{}, c);
+    case QUIRE_STAGE2_16K:
+      return describe(arch::stage2_16k{}, c);
+    case QUIRE_STAGE2_64K:
+      return describe(arch::stage2_64k{}, c);
+    case QUIRE_DAT:
+      return describe(arch::dat{}, c);
+    default:
+      return describe(arch::npt{}, c);
   }
 }
 
@@ -43,19 +49,27 @@ uint32_t quire_version(void) noexcept { return QUIRE_VERSION; }
 
 const char* quire_status_text(int status) noexcept {
   switch (status) {
-    case QUIRE_BAD_MACHINE: return "the machine is null, stale or forged";
-    case QUIRE_BAD_SPACE: return "the space is null, stale, forged or of another machine";
-    case QUIRE_BAD_POINTER: return "a pointer is null or misaligned";
-    case QUIRE_BAD_SIZE: return "a struct has a size that this library does not know";
-    case QUIRE_BAD_OPTION: return "there is no such mode, flag or guard";
-    case QUIRE_NOT_IN_INTERRUPT: return "leave_interrupt without enter_interrupt";
-    default: break;
+    case QUIRE_BAD_MACHINE:
+      return "the machine is null, stale or forged";
+    case QUIRE_BAD_SPACE:
+      return "the space is null, stale, forged or of another machine";
+    case QUIRE_BAD_POINTER:
+      return "a pointer is null or misaligned";
+    case QUIRE_BAD_SIZE:
+      return "a struct has a size that this library does not know";
+    case QUIRE_BAD_OPTION:
+      return "there is no such mode, flag or guard";
+    case QUIRE_NOT_IN_INTERRUPT:
+      return "leave_interrupt without enter_interrupt";
+    default:
+      break;
   }
   const bool of_runtime = status >= QUIRE_OK && status <= QUIRE_STOPPED;
   return of_runtime ? runtime::status_text(static_cast<runtime::status>(status)) : "unknown status";
 }
 
-quire_status quire_describe_command(uint32_t format, const quire_command* command, char* text, size_t bytes) noexcept {
+quire_status quire_describe_command(uint32_t format, const quire_command* command, char* text,
+                                    size_t bytes) noexcept {
   if (format > QUIRE_NPT) return QUIRE_BAD_FORMAT;
   if (unusable(command) || unusable(text)) return QUIRE_BAD_POINTER;
   if (bytes == 0) return QUIRE_BAD_RANGE;

@@ -1,4 +1,5 @@
-// The C ABI's types: handles, status codes, and structs with their units and ranges. Included by quire/quire.h.
+// The C ABI's types: handles, status codes, and structs with their units and ranges. Included by
+// quire/quire.h.
 #ifndef QUIRE_TYPES_H
 #define QUIRE_TYPES_H
 
@@ -17,8 +18,9 @@ extern "C" {
 #define QUIRE_MAY_ALIAS
 #endif
 
-/// Opaque: never defined, never dereferenced. The value names a machine, and how often its place was used; one that is
-/// null, stale or forged is recognised without touching memory that it might point to. So are the other two.
+/// Opaque: never defined, never dereferenced. The value names a machine, and how often its place was used;
+/// one that is null, stale or forged is recognised without touching memory that it might point to. So are the
+/// other two.
 typedef struct quire_machine quire_machine;
 /// Opaque: a space of one machine.
 typedef struct quire_space quire_space;
@@ -28,32 +30,32 @@ typedef struct quire_lazy_state quire_lazy_state;
 /// What a call answers. Values never change.
 typedef enum quire_status {
   QUIRE_OK = 0,
-  QUIRE_BAD_STATE = 1,       ///< the quire_lazy_state is null, stale, foreign, freed or forged
-  QUIRE_NO_SECTION = 2,      ///< quire_leave() outside any section
-  QUIRE_NOT_PAUSED = 3,      ///< quire_resume() without quire_pause()
-  QUIRE_BAD_CPU = 4,         ///< no such cpu is registered
-  QUIRE_BAD_RANGE = 5,       ///< empty, or beyond the input or output size of the format
-  QUIRE_MISALIGNED = 6,      ///< not a multiple of the smallest leaf, or of the leaf size asked for
-  QUIRE_BAD_ATTRIBUTES = 7,  ///< the format cannot express the access, memory type or options
-  QUIRE_BAD_FORMAT = 8,      ///< no such format, or its options make no sense
-  QUIRE_BAD_LEAF_LEVEL = 9,  ///< the format has no leaves at the level asked for
-  QUIRE_NO_TABLES = 10,      ///< table memory is used up; nothing was changed or queued
-  QUIRE_NO_MEMORY = 11,      ///< memory for the runtime's own records is used up
-  QUIRE_TOO_MANY = 12,       ///< more machines, cpus or spaces than the limits
-  QUIRE_IN_SECTION = 13,     ///< a section is open that must not be
-  QUIRE_STOPPED = 14,        ///< a callback asked for the end of the walk
-  QUIRE_BAD_MACHINE = 64,    ///< the quire_machine is null, stale or forged
-  QUIRE_BAD_SPACE = 65,      ///< the quire_space is null, stale, forged or of another machine
-  QUIRE_BAD_POINTER = 66,    ///< a pointer is null or misaligned
-  QUIRE_BAD_SIZE = 67,       ///< a `size` is none that the struct ever had, as far as this library knows
-  QUIRE_BAD_OPTION = 68,     ///< a mode, flag, reason or guard that does not exist
+  QUIRE_BAD_STATE = 1,         ///< the quire_lazy_state is null, stale, foreign, freed or forged
+  QUIRE_NO_SECTION = 2,        ///< quire_leave() outside any section
+  QUIRE_NOT_PAUSED = 3,        ///< quire_resume() without quire_pause()
+  QUIRE_BAD_CPU = 4,           ///< no such cpu is registered
+  QUIRE_BAD_RANGE = 5,         ///< empty, or beyond the input or output size of the format
+  QUIRE_MISALIGNED = 6,        ///< not a multiple of the smallest leaf, or of the leaf size asked for
+  QUIRE_BAD_ATTRIBUTES = 7,    ///< the format cannot express the access, memory type or options
+  QUIRE_BAD_FORMAT = 8,        ///< no such format, or its options make no sense
+  QUIRE_BAD_LEAF_LEVEL = 9,    ///< the format has no leaves at the level asked for
+  QUIRE_NO_TABLES = 10,        ///< table memory is used up; nothing was changed or queued
+  QUIRE_NO_MEMORY = 11,        ///< memory for the runtime's own records is used up
+  QUIRE_TOO_MANY = 12,         ///< more machines, cpus or spaces than the limits
+  QUIRE_IN_SECTION = 13,       ///< a section is open that must not be
+  QUIRE_STOPPED = 14,          ///< a callback asked for the end of the walk
+  QUIRE_BAD_MACHINE = 64,      ///< the quire_machine is null, stale or forged
+  QUIRE_BAD_SPACE = 65,        ///< the quire_space is null, stale, forged or of another machine
+  QUIRE_BAD_POINTER = 66,      ///< a pointer is null or misaligned
+  QUIRE_BAD_SIZE = 67,         ///< a `size` is none that the struct ever had, as far as this library knows
+  QUIRE_BAD_OPTION = 68,       ///< a mode, flag, reason or guard that does not exist
   QUIRE_NOT_IN_INTERRUPT = 69  ///< quire_leave_interrupt() without quire_enter_interrupt()
 } quire_status;
 
 /// Guest pages, half-open. Frame numbers count 4 KiB, whatever the granule of the format is.
 typedef struct quire_range {
   uint64_t first;  ///< guest frame number
-  uint64_t pages;
+  uint64_t pages;  ///< 4 KiB each
 } quire_range;
 
 /// Accesses that a mapping allows; combine with |.
@@ -122,9 +124,10 @@ typedef struct quire_stage2_options {
 
 /// Options of a DAT space; flags: not 0 = yes.
 typedef struct quire_dat_options {
-  uint8_t asce;             ///< the ASCE designates: 0 segment, 1 region-third, 2 region-second, 3 region-first table; default 1
-  uint8_t edat;             ///< 1: 1 MiB frames, protection in region entries; 2: 2 GiB frames and CRDTE too
-  uint8_t iep;              ///< instruction-execution protection
+  uint8_t asce;  ///< the ASCE designates: 0 segment, 1 region-third, 2 region-second, 3 region-first table;
+                 ///< default 1
+  uint8_t edat;  ///< 1: 1 MiB frames, protection in region entries; 2: 2 GiB frames and CRDTE too
+  uint8_t iep;   ///< instruction-execution protection
   uint8_t common_segments;  ///< all segments are common
   uint8_t ipte_ranges;      ///< facility 13: IPTE takes a count of additional entries; default 1
 } quire_dat_options;
@@ -139,8 +142,8 @@ typedef struct quire_npt_options {
 /// `op` is an enumerator of the plan's format: quire_ept_command, quire_stage2_command, quire_dat_command or
 /// quire_npt_command; these say what the operands are, mostly registers as the instruction takes them.
 typedef struct QUIRE_MAY_ALIAS quire_command {
-  uint16_t op;
-  uint64_t operand[4];
+  uint16_t op;          ///< what it does
+  uint64_t operand[4];  ///< 0 where it takes fewer
 } quire_command;
 
 /// quire_command::op of EPT.
@@ -150,8 +153,8 @@ enum quire_ept_command {
   QUIRE_HYPERV_RANGE    ///< one range word of HvCallFlushGuestPhysicalAddressList; operands: root, word
 };
 
-/// quire_command::op of stage 2. TLBI acts on the VMID in VTTBR_EL2: switch to the space's first. Operand 0 is the
-/// register that a TLBI by IPA takes: bits 39:0 (single) are the IPA in units of 4 KiB.
+/// quire_command::op of stage 2. TLBI acts on the VMID in VTTBR_EL2: switch to the space's first. Operand 0
+/// is the register that a TLBI by IPA takes: bits 39:0 (single) are the IPA in units of 4 KiB.
 enum quire_stage2_command {
   QUIRE_DSB_ISHST,
   QUIRE_DSB_ISH,
@@ -166,13 +169,14 @@ enum quire_stage2_command {
 enum quire_dat_command {
   QUIRE_IPTE,  ///< operands: page-table origin (R1), guest address (R2), additional entries 0..255 (R3)
   QUIRE_IPTE_LOCAL,
-  QUIRE_IDTE,  ///< operands: table designation (R1), guest address, additional entries; R2 is the sum of the last two
+  QUIRE_IDTE,  ///< operands: table designation (R1), guest address, additional entries; R2 is the sum of the
+               ///< last two
   QUIRE_IDTE_LOCAL,
   QUIRE_IDTE_ASCE,  ///< operand 0: ASCE (R3), with 2048 in R2
   QUIRE_IDTE_ASCE_LOCAL,
   QUIRE_CRDTE,  ///< operands: expected entry (R1), new entry (R1 + 1), table (R2), guest address (R2 + 1)
   QUIRE_CRDTE_LOCAL,
-  QUIRE_PURGE,  ///< CSP on a word of the sink's own
+  QUIRE_PURGE,       ///< CSP on a word of the sink's own
   QUIRE_PURGE_LOCAL  ///< PTLB
 };
 
@@ -200,43 +204,48 @@ enum quire_flush_reason {
 /// One flush of one space. Everything it points to lives during the call of quire_platform::flush only.
 typedef struct quire_flush_plan {
   size_t size;                    ///< of what the library has filled in
-  const quire_space *space;       ///< the handle, for comparison: the sink may not call the library
-  void *space_context;            ///< quire_space_options::context
+  const quire_space* space;       ///< the handle, for comparison: the sink may not call the library
+  void* space_context;            ///< quire_space_options::context
   uint64_t root_register;         ///< EPTP, VTTBR_EL2, ASCE or nCR3
-  const quire_command *commands;  ///< in order; for each CPU that may hold translations
-  size_t command_count;
-  uint32_t format;  ///< quire_format; tells what quire_command::op means
-  uint32_t reason;  ///< of quire_flush_reason
-  uint8_t whole;    ///< 1: asked for the whole space, whatever the ranges were
+  const quire_command* commands;  ///< in order; for each CPU that may hold translations
+  size_t command_count;           ///< of `commands`, at least 1
+  uint32_t format;                ///< quire_format; tells what quire_command::op means
+  uint32_t reason;                ///< of quire_flush_reason
+  uint8_t whole;                  ///< 1: asked for the whole space, whatever the ranges were
 } quire_flush_plan;
 
-/// What the library needs from its embedder. Copied by quire_start(). Functions get `context` first. None may call the
-/// library, except that `relax` may do anything that does not wait for the caller. None may throw or jump out.
+/// What the library needs from its embedder. Copied by quire_start(). Functions get `context` first. None may
+/// call the library, except that `relax` may do anything that does not wait for the caller. None may throw or
+/// jump out.
 typedef struct quire_platform {
-  size_t size;  ///< sizeof(quire_platform)
-  void *context;
-  /// Memory for the library's records; null when there is none. Not called by leave, flush or pause. `align` is a power
-  /// of two up to 64.
-  void *(*allocate)(void *context, size_t bytes, size_t align);
-  void (*release)(void *context, void *memory, size_t bytes);
-  /// Table memory: gives the physical address of `bytes`, a multiple of `align`. It is never given back before
-  /// quire_stop().
-  bool (*allocate_tables)(void *context, size_t bytes, size_t align, uint64_t *physical);
+  size_t size;    ///< sizeof(quire_platform)
+  void* context;  ///< first argument of all functions
+  /// Memory for the library's records; null when there is none. Not called by leave, flush or pause. `align`
+  /// is a power of two up to 64.
+  void* (*allocate)(void* context, size_t bytes, size_t align);
+  /// Takes back what `allocate` gave, with the same `bytes`.
+  void (*release)(void* context, void* memory, size_t bytes);
+  /// Table memory: gives the physical address of `bytes`, a multiple of `align`. It is never given back
+  /// before quire_stop().
+  bool (*allocate_tables)(void* context, size_t bytes, size_t align, uint64_t* physical);
   /// Table memory at physical address p is accessed at virtual address p + table_offset, modulo 2^64.
   uint64_t table_offset;
-  /// The flush sink: when it returns, no CPU can use a translation that the plan covers. `cpu` is the one that commits.
-  void (*flush)(void *context, unsigned cpu, const quire_flush_plan *plan);
+  /// The flush sink: when it returns, no CPU can use a translation that the plan covers. `cpu` is the one
+  /// that commits.
+  void (*flush)(void* context, unsigned cpu, const quire_flush_plan* plan);
   /// Null, or makes table memory writable on `cpu` and returns what close_tables is to put back.
-  uint64_t (*open_tables)(void *context, unsigned cpu);
+  uint64_t (*open_tables)(void* context, unsigned cpu);
   /// Null, or puts `saved` back.
-  void (*close_tables)(void *context, unsigned cpu, uint64_t saved);
-  /// Null, or the barriers that table writes of `cpu` still need to be seen by every CPU's walks. arm64: DSB ISHST.
-  void (*barrier)(void *context, unsigned cpu);
+  void (*close_tables)(void* context, unsigned cpu, uint64_t saved);
+  /// Null, or the barriers that table writes of `cpu` still need to be seen by every CPU's walks. arm64: DSB
+  /// ISHST.
+  void (*barrier)(void* context, unsigned cpu);
   /// Null, or what to do while spinning on another cpu.
-  void (*relax)(void *context);
+  void (*relax)(void* context);
   /// Null, or the index of the cpu that the caller runs on; then states of other cpus are refused.
-  unsigned (*current_cpu)(void *context);
-  /// DAT: not 0 if the sink executes the commands on the tables themselves. If 0, the library stores what they would.
+  unsigned (*current_cpu)(void* context);
+  /// DAT: not 0 if the sink executes the commands on the tables themselves. If 0, the library stores what
+  /// they would.
   uint8_t sink_writes_entries;
 } quire_platform;
 
@@ -251,13 +260,13 @@ typedef struct quire_machine_options {
 
 /// A page range whose mapping was taken away, or whose A and D were cleared.
 typedef struct quire_report {
-  size_t size;  ///< of what the library has filled in
-  quire_range range;
-  uint64_t hfn;  ///< host frame of the first page; the others follow
-  quire_attributes attributes;
-  uint8_t harvested;  ///< 0: removed; 1: harvested, and still mapped
-  uint8_t accessed;   ///< removed: as hardware left it; harvested: 1 if it was cleared
-  uint8_t dirty;      ///< likewise
+  size_t size;                  ///< of what the library has filled in
+  quire_range range;            ///< pages that have all else in common
+  uint64_t hfn;                 ///< host frame of the first page; the others follow
+  quire_attributes attributes;  ///< as they were
+  uint8_t harvested;            ///< 0: removed; 1: harvested, and still mapped
+  uint8_t accessed;             ///< removed: as hardware left it; harvested: 1 if it was cleared
+  uint8_t dirty;                ///< likewise
 } quire_report;
 
 /// Any leaf level that the format has.
@@ -268,10 +277,10 @@ typedef struct quire_space_options {
   size_t size;              ///< sizeof(quire_space_options)
   uint32_t format;          ///< quire_format
   uint32_t max_leaf_level;  ///< largest leaf that maps use: 0 = the smallest; lowered to what the format has
-  void *context;            ///< for `report` and quire_flush_plan::space_context
-  /// Null, or hears of removed and harvested pages: after the flush that makes it final, on the cpu that commits, on
-  /// several cpus at once if several commit. It may not call the library, and should be short.
-  void (*report)(void *context, unsigned cpu, const quire_report *r);
+  void* context;            ///< for `report` and quire_flush_plan::space_context
+  /// Null, or hears of removed and harvested pages: after the flush that makes it final, on the cpu that
+  /// commits, on several cpus at once if several commit. It may not call the library, and should be short.
+  void (*report)(void* context, unsigned cpu, const quire_report* r);
   quire_ept_options ept;        ///< if `format` is QUIRE_EPT
   quire_stage2_options stage2;  ///< if it is one of QUIRE_STAGE2_*
   quire_dat_options dat;        ///< if it is QUIRE_DAT
@@ -280,14 +289,14 @@ typedef struct quire_space_options {
 
 /// A leaf, or a hole, or the part of one that was asked for.
 typedef struct QUIRE_MAY_ALIAS quire_mapping {
-  size_t size;  ///< sizeof(quire_mapping); in callbacks: of what the library has filled in
-  quire_range range;
-  uint64_t hfn;  ///< host frame of range.first
-  quire_attributes attributes;
-  uint8_t accessed;
-  uint8_t dirty;
-  uint32_t level;   ///< of the leaf; for a queued map, the largest that it may get
-  uint8_t present;  ///< 0: a hole, only `range` means something
+  size_t size;                  ///< sizeof(quire_mapping); in callbacks: of what the library has filled in
+  quire_range range;            ///< the part that was asked for, inside one leaf or hole
+  uint64_t hfn;                 ///< host frame of range.first
+  quire_attributes attributes;  ///< of the leaf, or of the queued map
+  uint8_t accessed;             ///< 1 if hardware has set A
+  uint8_t dirty;                ///< 1 if hardware has set D
+  uint32_t level;               ///< of the leaf; for a queued map, the largest that it may get
+  uint8_t present;              ///< 0: a hole, only `range` means something
 } quire_mapping;
 
 /// How quire_map_with() treats pages that are mapped already, and which leaves it uses.
@@ -302,10 +311,10 @@ enum quire_map_mode {
 
 /// Options of one map.
 typedef struct quire_map_options {
-  size_t size;              ///< sizeof(quire_map_options)
-  uint32_t mode;            ///< of quire_map_mode
-  uint32_t level;           ///< largest leaf, or the exact one
-  uint32_t guard;           ///< 1..63: leaves the map out if the guard has moved on when it is committed; 0 = none
+  size_t size;     ///< sizeof(quire_map_options)
+  uint32_t mode;   ///< of quire_map_mode
+  uint32_t level;  ///< largest leaf, or the exact one
+  uint32_t guard;  ///< 1..63: leaves the map out if the guard has moved on when it is committed; 0 = none
   uint32_t guard_sequence;  ///< what quire_guard_sequence() gave when the map was resolved
 } quire_map_options;
 

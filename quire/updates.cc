@@ -34,7 +34,8 @@ bool visit_applied(void* context, runtime::lazy_state* l, bool present, const ru
   return to.visit(to.context, foreign(l), &out);
 }
 
-constexpr std::uint32_t all_harvest = QUIRE_HARVEST_ACCESSED | QUIRE_HARVEST_DIRTY | QUIRE_HARVEST_WRITE_PROTECT;
+constexpr std::uint32_t all_harvest =
+    QUIRE_HARVEST_ACCESSED | QUIRE_HARVEST_DIRTY | QUIRE_HARVEST_WRITE_PROTECT;
 constexpr std::uint32_t all_walk = QUIRE_WALK_NO_LAZY | QUIRE_WALK_HOLES;
 static_assert(QUIRE_HARVEST_WRITE_PROTECT == static_cast<int>(runtime::harvest::write_protect) &&
               QUIRE_HARVEST_DIRTY == static_cast<int>(runtime::harvest::dirty) &&
@@ -65,7 +66,8 @@ quire_status quire_map_with(quire_machine* machine, quire_lazy_state* state, qui
       options->guard_sequence > runtime::guard::sequence_mask) {
     return QUIRE_BAD_OPTION;
   }
-  return code(map_with(m->machine, native(state), native(range), arch::hfn{hfn}, native(attributes), *options));
+  return code(
+      map_with(m->machine, native(state), native(range), arch::hfn{hfn}, native(attributes), *options));
 }
 
 quire_status quire_unmap(quire_machine* machine, quire_lazy_state* state, quire_range range) noexcept {
@@ -89,7 +91,8 @@ quire_status quire_harvest_status(quire_machine* machine, quire_lazy_state* stat
   return code(m->machine.harvest_status(native(state), native(range), static_cast<runtime::harvest>(what)));
 }
 
-quire_status quire_lookup(quire_machine* machine, quire_lazy_state* state, uint64_t gfn, quire_mapping* mapping) noexcept {
+quire_status quire_lookup(quire_machine* machine, quire_lazy_state* state, uint64_t gfn,
+                          quire_mapping* mapping) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
   if (const quire_status bad = check_struct(mapping); bad != QUIRE_OK) return bad;
@@ -99,8 +102,8 @@ quire_status quire_lookup(quire_machine* machine, quire_lazy_state* state, uint6
   return code(done);
 }
 
-quire_status quire_for_each(quire_machine* machine, quire_lazy_state* state, quire_range range, quire_visitor visit,
-                            void* context) noexcept {
+quire_status quire_for_each(quire_machine* machine, quire_lazy_state* state, quire_range range,
+                            quire_visitor visit, void* context) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
   if (!visit) return QUIRE_BAD_POINTER;
@@ -108,8 +111,8 @@ quire_status quire_for_each(quire_machine* machine, quire_lazy_state* state, qui
   return code(m->machine.for_each(native(state), native(range), visit_each, &to));
 }
 
-quire_status quire_apply_to_range(quire_machine* machine, quire_lazy_state* state, quire_range range, uint32_t flags,
-                                  quire_range_visitor visit, void* context) noexcept {
+quire_status quire_apply_to_range(quire_machine* machine, quire_lazy_state* state, quire_range range,
+                                  uint32_t flags, quire_range_visitor visit, void* context) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
   if (!visit) return QUIRE_BAD_POINTER;

@@ -56,7 +56,9 @@ struct native_guest : memory {
     return m.map(l, {arch::gfn{g}, 1}, arch::hfn{out}, {arch::perm::rwx, 0, 0}) == runtime::status::ok;
   }
   bool unmap(std::uint64_t g) { return m.unmap(l, {arch::gfn{g}, 1}) == runtime::status::ok; }
-  bool protect(std::uint64_t g) { return m.protect(l, {arch::gfn{g}, 1}, arch::perm::r) == runtime::status::ok; }
+  bool protect(std::uint64_t g) {
+    return m.protect(l, {arch::gfn{g}, 1}, arch::perm::r) == runtime::status::ok;
+  }
   bool look(std::uint64_t g) {
     runtime::mapping found;
     bool present = false;
@@ -136,7 +138,8 @@ void run(const char* side) {
   count(side, "protect_separate", [&](std::uint64_t i) { return g.protect(0x200 + 2 * i); });
   must(g.leave());
   count(side, "empty_section", [&](std::uint64_t) { return g.enter() && g.leave(); });
-  count(side, "one_page_section", [&](std::uint64_t i) { return g.enter() && g.map(i, 0x900 + i) && g.leave(); });
+  count(side, "one_page_section",
+        [&](std::uint64_t i) { return g.enter() && g.map(i, 0x900 + i) && g.leave(); });
   count(side, "note_run", [&](std::uint64_t) { return g.note_run(); });
 }
 

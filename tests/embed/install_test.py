@@ -89,7 +89,11 @@ def check_compilers(prefix, scratch):
         print(f'{compiler} {source} libquire.{kind}')
     check(len(outputs) == 1, 'the examples print different things')
     check_output(outputs.pop())
-    # The ABI's header as C++, and the other way to write the C++ includes.
+    # What the guide shows. The ABI's header as C++, and the other way to write the C++ includes.
+    shown = '\n'.join(re.findall(r'^```c\n(.*?)^```$', public(f'{root}/docs/embedding.md'), re.M | re.S))
+    check('quire_map_with' in shown, 'docs/embedding.md shows no code')
+    for compiler in 'gcc', 'clang':
+        run(compiler, '-std=c11', *strict, *flags, '-fsyntax-only', '-x', 'c', '-', input=shown)
     for line in '#include "quire/quire.h"', '#include "quire/runtime/machine.h"', '#include <quire/arch/x86/ept_flush.h>':
         run('g++', '-std=c++20', *strict, *flags, '-fsyntax-only', '-x', 'c++', '-', input=line + '\n')
 

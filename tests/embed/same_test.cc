@@ -53,15 +53,20 @@ class native_side : public side {
       return static_cast<native_side*>(c)->tables.allocate(bytes, align, physical);
     };
     p.table_offset = tables.table_offset();
-    p.flush = [](void* c, unsigned cpu, const runtime::flush_plan& plan) { static_cast<native_side*>(c)->flush(cpu, plan); };
-    REQUIRE(machine.start(p, {.cpus = cpus, .pool = {.cache_frames = 4, .refill_frames = 4}, .max_cpus = 0}) ==
+    p.flush = [](void* c, unsigned cpu, const runtime::flush_plan& plan) {
+      static_cast<native_side*>(c)->flush(cpu, plan);
+    };
+    REQUIRE(
+        machine.start(p, {.cpus = cpus, .pool = {.cache_frames = 4, .refill_frames = 4}, .max_cpus = 0}) ==
+        runtime::status::ok);
+    const runtime::observer reports = {
+        this, [](void* c, unsigned cpu, const runtime::report& r) {
+          static_cast<native_side*>(c)->hear({cpu, r.range.first.value, r.range.pages, r.out.value,
+                                              static_cast<unsigned>(r.attr.access),
+                                              static_cast<unsigned>(r.what), r.dirty});
+        }};
+    REQUIRE(machine.create_space(0, format, {.max_leaf_level = 1, .reports = reports}, space) ==
             runtime::status::ok);
-    const runtime::observer reports = {this, [](void* c, unsigned cpu, const runtime::report& r) {
-                                         static_cast<native_side*>(c)->hear(
-                                             {cpu, r.range.first.value, r.range.pages, r.out.value,
-                                              static_cast<unsigned>(r.attr.access), static_cast<unsigned>(r.what), r.dirty});
-                                       }};
-    REQUIRE(machine.create_space(0, format, {.max_leaf_level = 1, .reports = reports}, space) == runtime::status::ok);
     for (unsigned cpu = 0; cpu < cpus; ++cpu) space->note_run(cpu);
     for (unsigned cpu = 0; cpu < cpus; ++cpu) state[cpu] = machine.state(cpu, *space);
   }
@@ -74,7 +79,8 @@ class native_side : public side {
   void flush(unsigned cpu, const runtime::flush_plan& plan) {
     hear({cpu, plan.root_register, plan.whole, static_cast<unsigned>(plan.reason)});
     for (const auto& c : plan.commands) {
-      hear({c.op, c.operand[0], c.operand[1], c.operand[2], c.operand[3]}, space->backend->describe(*space, c).c_str());
+      hear({c.op, c.operand[0], c.operand[1], c.operand[2], c.operand[3]},
+           space->backend->describe(*space, c).c_str());
     }
   }
 };
@@ -93,7 +99,9 @@ class foreign_side : public side {
       return static_cast<foreign_side*>(c)->tables.allocate(bytes, align, physical);
     };
     p.table_offset = tables.table_offset();
-    p.flush = [](void* c, unsigned cpu, const quire_flush_plan* plan) { static_cast<foreign_side*>(c)->flush(cpu, *plan); };
+    p.flush = [](void* c, unsigned cpu, const quire_flush_plan* plan) {
+      static_cast<foreign_side*>(c)->flush(cpu, *plan);
+    };
     const quire_machine_options sizes = {sizeof sizes, cpus, 0, 4, 4};
     REQUIRE(quire_start(&p, &sizes, &machine) == QUIRE_OK);
     quire_space_options o{};
@@ -102,12 +110,13 @@ class foreign_side : public side {
     o.max_leaf_level = 1;
     o.context = this;
     o.report = [](void* c, unsigned cpu, const quire_report* r) {
-      static_cast<foreign_side*>(c)->hear({cpu, r->range.first, r->range.pages, r->hfn, r->attributes.access, r->harvested,
-                                           r->dirty});
+      static_cast<foreign_side*>(c)->hear(
+          {cpu, r->range.first, r->range.pages, r->hfn, r->attributes.access, r->harvested, r->dirty});
     };
     REQUIRE(quire_create_space(machine, 0, &o, &space) == QUIRE_OK);
     for (unsigned cpu = 0; cpu < cpus; ++cpu) REQUIRE(quire_note_run(machine, space, cpu) == QUIRE_OK);
-    for (unsigned cpu = 0; cpu < cpus; ++cpu) REQUIRE(quire_state(machine, cpu, space, &state[cpu]) == QUIRE_OK);
+    for (unsigned cpu = 0; cpu < cpus; ++cpu)
+      REQUIRE(quire_state(machine, cpu, space, &state[cpu]) == QUIRE_OK);
   }
   ~foreign_side() { CHECK(quire_stop(machine) == QUIRE_OK); }
   foreign_side(const foreign_side&) = delete;
@@ -138,20 +147,28 @@ class pair {
 
   void step(std::mt19937_64& dice) {
     const unsigned cpu = dice() % cpus;
-    const arch::gfn_range r = {arch::gfn{dice() % 1500 * unit_}, (1 + dice() % (dice() % 4 ? 8 : 700)) * unit_};
+    const arch::gfn_range r = {arch::gfn{dice() % 1500 * unit_},
+                               (1 + dice() % (dice() % 4 ? 8 : 700)) * unit_};
     const quire_range s = {r.first.value, r.pages};
     runtime::machine& m = a.machine;
     switch (dice() % 12) {
-      case 0: return sections(dice, cpu);
-      case 1: return drain(dice, cpu, r);
-      case 2: return same(m.unmap(a.state[cpu], r), quire_unmap(b.machine, b.state[cpu], s));
-      case 3: return same(m.protect(a.state[cpu], r, arch::perm::rx), quire_protect(b.machine, b.state[cpu], s, 5));
+      case 0:
+        return sections(dice, cpu);
+      case 1:
+        return drain(dice, cpu, r);
+      case 2:
+        return same(m.unmap(a.state[cpu], r), quire_unmap(b.machine, b.state[cpu], s));
+      case 3:
+        return same(m.protect(a.state[cpu], r, arch::perm::rx), quire_protect(b.machine, b.state[cpu], s, 5));
       case 4:
         return same(m.harvest_status(a.state[cpu], r, runtime::harvest::dirty),
                     quire_harvest_status(b.machine, b.state[cpu], s, QUIRE_HARVEST_DIRTY));
-      case 5: return map_with(dice, cpu, r);
-      case 6: return walk(cpu, r);
-      case 7: return look(cpu, r.first);
+      case 5:
+        return map_with(dice, cpu, r);
+      case 6:
+        return walk(cpu, r);
+      case 7:
+        return look(cpu, r.first);
       default: {
         const std::uint64_t out = dice() % 4 ? r.first.value : dice() % 3000 * unit_;
         return same(m.map(a.state[cpu], r, arch::hfn{out}, {arch::perm::rwx, 0, 0}),
@@ -177,7 +194,8 @@ class pair {
     info.size = sizeof info;
     REQUIRE(quire_query_space(b.machine, b.space, &info) == QUIRE_OK);
     CHECK((info.root_register == a.space->root_register && info.tables == a.space->tables() &&
-           info.peak_table_bytes == a.space->peak_table_bytes() && info.max_leaf_level == a.space->options.max_leaf_level));
+           info.peak_table_bytes == a.space->peak_table_bytes() &&
+           info.max_leaf_level == a.space->options.max_leaf_level));
     quire_table_counts tables{sizeof tables, 0, 0};
     REQUIRE(quire_count_tables(b.machine, &tables) == QUIRE_OK);
     CHECK((tables.in_use == a.machine.tables_in_use() && tables.allocated == a.machine.tables_allocated()));
@@ -195,10 +213,18 @@ class pair {
         same(runtime::status::ok, quire_enter(b.machine, cpu, b.space, {0, 0}, &b.state[cpu]));
         break;
       }
-      case 2: same(m.flush(a.state[cpu]), quire_flush(b.machine, b.state[cpu])); break;
-      case 3: same(m.pause(a.state[cpu]), quire_pause(b.machine, b.state[cpu])); break;
-      case 4: same(m.resume(a.state[cpu]), quire_resume(b.machine, b.state[cpu])); break;
-      default: same(m.leave(a.state[cpu]), quire_leave(b.machine, b.state[cpu])); break;
+      case 2:
+        same(m.flush(a.state[cpu]), quire_flush(b.machine, b.state[cpu]));
+        break;
+      case 3:
+        same(m.pause(a.state[cpu]), quire_pause(b.machine, b.state[cpu]));
+        break;
+      case 4:
+        same(m.resume(a.state[cpu]), quire_resume(b.machine, b.state[cpu]));
+        break;
+      default:
+        same(m.leave(a.state[cpu]), quire_leave(b.machine, b.state[cpu]));
+        break;
     }
     bool active = false;
     if (quire_active(b.machine, b.state[cpu], &active) == QUIRE_BAD_STATE) {  // the section has ended
@@ -209,19 +235,22 @@ class pair {
   }
   void drain(std::mt19937_64& dice, unsigned cpu, arch::gfn_range r) {
     const quire_range s = {r.first.value, r.pages};
-    if (dice() % 2) return same(a.machine.drain(cpu, *a.space), quire_drain(b.machine, cpu, b.space, nullptr));
+    if (dice() % 2)
+      return same(a.machine.drain(cpu, *a.space), quire_drain(b.machine, cpu, b.space, nullptr));
     same(a.machine.drain(cpu, *a.space, r), quire_drain(b.machine, cpu, b.space, &s));
   }
   void map_with(std::mt19937_64& dice, unsigned cpu, arch::gfn_range r) {
     const quire_range s = {r.first.value, r.pages};
-    quire_map_options o{sizeof o, static_cast<std::uint32_t>(dice() % 3), static_cast<std::uint32_t>(dice() % 2), 5, 0};
+    quire_map_options o{sizeof o, static_cast<std::uint32_t>(dice() % 3),
+                        static_cast<std::uint32_t>(dice() % 2), 5, 0};
     REQUIRE(quire_guard_sequence(b.machine, b.space, 5, &o.guard_sequence) == QUIRE_OK);
     const runtime::guard g = {5, a.space->guard_sequence(5)};
     const arch::attributes rw = {arch::perm::rwx, 0, 0};
     const arch::hfn out{r.first.value};
-    const runtime::status done = o.mode == QUIRE_MAP_EXACT          ? a.machine.map_exact(a.state[cpu], r, out, rw, o.level, g)
-                                 : o.mode == QUIRE_MAP_KEEP_PRESENT ? a.machine.map_keep_present(a.state[cpu], r, out, rw, o.level, g)
-                                                                    : a.machine.map(a.state[cpu], r, out, rw, o.level, g);
+    const runtime::status done =
+        o.mode == QUIRE_MAP_EXACT          ? a.machine.map_exact(a.state[cpu], r, out, rw, o.level, g)
+        : o.mode == QUIRE_MAP_KEEP_PRESENT ? a.machine.map_keep_present(a.state[cpu], r, out, rw, o.level, g)
+                                           : a.machine.map(a.state[cpu], r, out, rw, o.level, g);
     same(done, quire_map_with(b.machine, b.state[cpu], s, out.value, {7, 0, 0}, &o));
     if (dice() % 8 == 0) {
       a.space->bump_guard(5);
@@ -235,33 +264,39 @@ class pair {
     y.size = sizeof y;
     same(a.machine.lookup(a.state[cpu], g, x, found), quire_lookup(b.machine, b.state[cpu], g.value, &y));
     CHECK((found == (y.present != 0) && x.range.pages == y.range.pages));
-    if (found) CHECK((x.out.value == y.hfn && x.level == y.level && static_cast<unsigned>(x.attr.access) == y.attributes.access));
+    if (found)
+      CHECK((x.out.value == y.hfn && x.level == y.level &&
+             static_cast<unsigned>(x.attr.access) == y.attributes.access));
   }
   void walk(unsigned cpu, arch::gfn_range r) {
-    same(a.machine.for_each(a.state[cpu], r,
-                            [](void* c, const runtime::mapping& m) {
-                              static_cast<native_side*>(c)->hear({m.range.first.value, m.range.pages, m.out.value});
-                              return m.out.value % 7 != 0;
-                            },
-                            &a),
-         quire_for_each(b.machine, b.state[cpu], {r.first.value, r.pages},
-                        [](void* c, const quire_mapping* m) {
-                          static_cast<foreign_side*>(c)->hear({m->range.first, m->range.pages, m->hfn});
-                          return m->hfn % 7 != 0;
-                        },
-                        &b));
-    same(a.machine.apply_to_range(a.state[cpu], r, runtime::walk_flags::holes,
-                                  [](void* c, runtime::lazy_state*, bool present, const runtime::mapping& m) {
-                                    static_cast<native_side*>(c)->hear({present, m.range.first.value, m.range.pages});
-                                    return true;
-                                  },
-                                  &a),
-         quire_apply_to_range(b.machine, b.state[cpu], {r.first.value, r.pages}, QUIRE_WALK_HOLES,
-                              [](void* c, quire_lazy_state*, const quire_mapping* m) {
-                                static_cast<foreign_side*>(c)->hear({m->present, m->range.first, m->range.pages});
-                                return true;
-                              },
-                              &b));
+    same(a.machine.for_each(
+             a.state[cpu], r,
+             [](void* c, const runtime::mapping& m) {
+               static_cast<native_side*>(c)->hear({m.range.first.value, m.range.pages, m.out.value});
+               return m.out.value % 7 != 0;
+             },
+             &a),
+         quire_for_each(
+             b.machine, b.state[cpu], {r.first.value, r.pages},
+             [](void* c, const quire_mapping* m) {
+               static_cast<foreign_side*>(c)->hear({m->range.first, m->range.pages, m->hfn});
+               return m->hfn % 7 != 0;
+             },
+             &b));
+    same(a.machine.apply_to_range(
+             a.state[cpu], r, runtime::walk_flags::holes,
+             [](void* c, runtime::lazy_state*, bool present, const runtime::mapping& m) {
+               static_cast<native_side*>(c)->hear({present, m.range.first.value, m.range.pages});
+               return true;
+             },
+             &a),
+         quire_apply_to_range(
+             b.machine, b.state[cpu], {r.first.value, r.pages}, QUIRE_WALK_HOLES,
+             [](void* c, quire_lazy_state*, const quire_mapping* m) {
+               static_cast<foreign_side*>(c)->hear({m->present, m->range.first, m->range.pages});
+               return true;
+             },
+             &b));
   }
 
   native_side a;

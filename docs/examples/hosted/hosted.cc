@@ -28,7 +28,7 @@ bool allocate_tables(void* context, std::size_t bytes, std::size_t align, std::u
   return static_cast<guests*>(context)->tables.allocate(bytes, align, physical);
 }
 
-void flush(void* context, unsigned cpu, const runtime::flush_plan& plan) {  // a hypervisor executes the commands
+void flush(void* context, unsigned cpu, const runtime::flush_plan& plan) {  // a hypervisor executes them
   const runtime::space& s = *static_cast<guests*>(context)->by_id[plan.space];
   for (const auto& c : plan.commands) std::printf("  cpu %u: %s\n", cpu, s.backend->describe(s, c).c_str());
 }
@@ -42,16 +42,16 @@ void run(runtime::machine& machine, guests& all, const char* name, const F& form
   const std::uint64_t unit = guest->shape.slot_pages(0);
   std::printf("%s\n", name);
 
-  std::thread([&] {  // cpu 1
+  std::thread cpu_1([&] {
     runtime::lazy_state* section = machine.enter(1, *guest, {arch::gfn{0}, leaves * unit});
     check(machine.map(section, {arch::gfn{0}, leaves * unit}, arch::hfn{0x80000}, {arch::perm::rwx}));
     check(machine.leave(section));  // empty to present: nothing to flush
-  }).join();
+  });
+  cpu_1.join();
 
   runtime::lazy_state* section = machine.enter(0, *guest);
   for (std::uint64_t i = 0; i < 2 * 8; i += 2) check(machine.unmap(section, {arch::gfn{i * unit}, unit}));
   check(machine.leave(section));  // 8 pages, one flush
-
   runtime::counters sum = machine.counts(0, *guest);
   sum += machine.counts(1, *guest);
   std::printf("  %lu updates, %lu entries written\n", sum.updates, sum.entries_written);
