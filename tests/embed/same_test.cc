@@ -143,26 +143,28 @@ class foreign_side : public side {
 template <class F>
 class pair {
  public:
-  pair(const F& f, quire_format format) : a(f), b(format), unit_(a.space->shape.slot_pages(0)) {}
+  pair(const F& f, quire_format format)
+      : native_(f), foreign_(format), unit_(native_.space->shape.slot_pages(0)) {}
 
   void step(std::mt19937_64& dice) {
     const unsigned cpu = dice() % cpus;
     const arch::gfn_range r = {arch::gfn{dice() % 1500 * unit_},
                                (1 + dice() % (dice() % 4 ? 8 : 700)) * unit_};
     const quire_range s = {r.first.value, r.pages};
-    runtime::machine& m = a.machine;
+    runtime::machine& m = native_.machine;
     switch (dice() % 12) {
       case 0:
         return sections(dice, cpu);
       case 1:
         return drain(dice, cpu, r);
       case 2:
-        return same(m.unmap(a.state[cpu], r), quire_unmap(b.machine, b.state[cpu], s));
+        return same(m.unmap(native_.state[cpu], r), quire_unmap(foreign_.machine, foreign_.state[cpu], s));
       case 3:
-        return same(m.protect(a.state[cpu], r, arch::perm::rx), quire_protect(b.machine, b.state[cpu], s, 5));
+        return same(m.protect(native_.state[cpu], r, arch::perm::rx),
+                    quire_protect(foreign_.machine, foreign_.state[cpu], s, 5));
       case 4:
-        return same(m.harvest_status(a.state[cpu], r, runtime::harvest::dirty),
-                    quire_harvest_status(b.machine, b.state[cpu], s, QUIRE_HARVEST_DIRTY));
+        return same(m.harvest_status(native_.state[cpu], r, runtime::harvest::dirty),
+                    quire_harvest_status(foreign_.machine, foreign_.state[cpu], s, QUIRE_HARVEST_DIRTY));
       case 5:
         return map_with(dice, cpu, r);
       case 6:
@@ -171,90 +173,96 @@ class pair {
         return look(cpu, r.first);
       default: {
         const std::uint64_t out = dice() % 4 ? r.first.value : dice() % 3000 * unit_;
-        return same(m.map(a.state[cpu], r, arch::hfn{out}, {arch::perm::rwx, 0, 0}),
-                    quire_map(b.machine, b.state[cpu], s, out, {7, 0, 0}));
+        return same(m.map(native_.state[cpu], r, arch::hfn{out}, {arch::perm::rwx, 0, 0}),
+                    quire_map(foreign_.machine, foreign_.state[cpu], s, out, {7, 0, 0}));
       }
     }
   }
 
   void compare() {
-    CHECK(a.heard.size() > 100);
-    CHECK(a.heard == b.heard);
-    CHECK(std::memcmp(a.memory.get(), b.memory.get(), table_bytes) == 0);
+    CHECK(native_.heard.size() > 100);
+    CHECK(native_.heard == foreign_.heard);
+    CHECK(std::memcmp(native_.memory.get(), foreign_.memory.get(), table_bytes) == 0);
     for (unsigned cpu = 0; cpu < cpus; ++cpu) {
-      const runtime::counters x = a.machine.counts(cpu, *a.space);
+      const runtime::counters x = native_.machine.counts(cpu, *native_.space);
       quire_counters y{};
       y.size = sizeof y;
-      REQUIRE(quire_counts(b.machine, cpu, b.space, &y) == QUIRE_OK);
+      REQUIRE(quire_counts(foreign_.machine, cpu, foreign_.space, &y) == QUIRE_OK);
       static_assert(sizeof x + sizeof y.size == sizeof y);
       CHECK(std::memcmp(&x, &y.updates, sizeof x) == 0);
       CHECK(x.updates > 100);
     }
     quire_space_info info{};
     info.size = sizeof info;
-    REQUIRE(quire_query_space(b.machine, b.space, &info) == QUIRE_OK);
-    CHECK((info.root_register == a.space->root_register && info.tables == a.space->tables() &&
-           info.peak_table_bytes == a.space->peak_table_bytes() &&
-           info.max_leaf_level == a.space->options.max_leaf_level));
+    REQUIRE(quire_query_space(foreign_.machine, foreign_.space, &info) == QUIRE_OK);
+    CHECK((info.root_register == native_.space->root_register && info.tables == native_.space->tables() &&
+           info.peak_table_bytes == native_.space->peak_table_bytes() &&
+           info.max_leaf_level == native_.space->options.max_leaf_level));
     quire_table_counts tables{sizeof tables, 0, 0};
-    REQUIRE(quire_count_tables(b.machine, &tables) == QUIRE_OK);
-    CHECK((tables.in_use == a.machine.tables_in_use() && tables.allocated == a.machine.tables_allocated()));
+    REQUIRE(quire_count_tables(foreign_.machine, &tables) == QUIRE_OK);
+    CHECK((tables.in_use == native_.machine.tables_in_use() &&
+           tables.allocated == native_.machine.tables_allocated()));
   }
 
  private:
   void same(runtime::status x, quire_status y) { CHECK(static_cast<int>(x) == y); }
 
   void sections(std::mt19937_64& dice, unsigned cpu) {
-    runtime::machine& m = a.machine;
+    runtime::machine& m = native_.machine;
     switch (dice() % 6) {
       case 0:
       case 1: {
-        a.state[cpu] = m.enter(cpu, *a.space);
-        same(runtime::status::ok, quire_enter(b.machine, cpu, b.space, {0, 0}, &b.state[cpu]));
+        native_.state[cpu] = m.enter(cpu, *native_.space);
+        same(runtime::status::ok,
+             quire_enter(foreign_.machine, cpu, foreign_.space, {0, 0}, &foreign_.state[cpu]));
         break;
       }
       case 2:
-        same(m.flush(a.state[cpu]), quire_flush(b.machine, b.state[cpu]));
+        same(m.flush(native_.state[cpu]), quire_flush(foreign_.machine, foreign_.state[cpu]));
         break;
       case 3:
-        same(m.pause(a.state[cpu]), quire_pause(b.machine, b.state[cpu]));
+        same(m.pause(native_.state[cpu]), quire_pause(foreign_.machine, foreign_.state[cpu]));
         break;
       case 4:
-        same(m.resume(a.state[cpu]), quire_resume(b.machine, b.state[cpu]));
+        same(m.resume(native_.state[cpu]), quire_resume(foreign_.machine, foreign_.state[cpu]));
         break;
       default:
-        same(m.leave(a.state[cpu]), quire_leave(b.machine, b.state[cpu]));
+        same(m.leave(native_.state[cpu]), quire_leave(foreign_.machine, foreign_.state[cpu]));
         break;
     }
     bool active = false;
-    if (quire_active(b.machine, b.state[cpu], &active) == QUIRE_BAD_STATE) {  // the section has ended
-      a.state[cpu] = m.state(cpu, *a.space);
-      same(runtime::status::ok, quire_state(b.machine, cpu, b.space, &b.state[cpu]));
+    if (quire_active(foreign_.machine, foreign_.state[cpu], &active) ==
+        QUIRE_BAD_STATE) {  // the section has ended
+      native_.state[cpu] = m.state(cpu, *native_.space);
+      same(runtime::status::ok, quire_state(foreign_.machine, cpu, foreign_.space, &foreign_.state[cpu]));
     }
-    CHECK(active == m.active(a.state[cpu]));
+    CHECK(active == m.active(native_.state[cpu]));
   }
   void drain(std::mt19937_64& dice, unsigned cpu, arch::gfn_range r) {
     const quire_range s = {r.first.value, r.pages};
     if (dice() % 2)
-      return same(a.machine.drain(cpu, *a.space), quire_drain(b.machine, cpu, b.space, nullptr));
-    same(a.machine.drain(cpu, *a.space, r), quire_drain(b.machine, cpu, b.space, &s));
+      return same(native_.machine.drain(cpu, *native_.space),
+                  quire_drain(foreign_.machine, cpu, foreign_.space, nullptr));
+    same(native_.machine.drain(cpu, *native_.space, r),
+         quire_drain(foreign_.machine, cpu, foreign_.space, &s));
   }
   void map_with(std::mt19937_64& dice, unsigned cpu, arch::gfn_range r) {
     const quire_range s = {r.first.value, r.pages};
     quire_map_options o{sizeof o, static_cast<std::uint32_t>(dice() % 3),
                         static_cast<std::uint32_t>(dice() % 2), 5, 0};
-    REQUIRE(quire_guard_sequence(b.machine, b.space, 5, &o.guard_sequence) == QUIRE_OK);
-    const runtime::guard g = {5, a.space->guard_sequence(5)};
+    REQUIRE(quire_guard_sequence(foreign_.machine, foreign_.space, 5, &o.guard_sequence) == QUIRE_OK);
+    const runtime::guard g = {5, native_.space->guard_sequence(5)};
     const arch::attributes rw = {arch::perm::rwx, 0, 0};
     const arch::hfn out{r.first.value};
     const runtime::status done =
-        o.mode == QUIRE_MAP_EXACT          ? a.machine.map_exact(a.state[cpu], r, out, rw, o.level, g)
-        : o.mode == QUIRE_MAP_KEEP_PRESENT ? a.machine.map_keep_present(a.state[cpu], r, out, rw, o.level, g)
-                                           : a.machine.map(a.state[cpu], r, out, rw, o.level, g);
-    same(done, quire_map_with(b.machine, b.state[cpu], s, out.value, {7, 0, 0}, &o));
+        o.mode == QUIRE_MAP_EXACT ? native_.machine.map_exact(native_.state[cpu], r, out, rw, o.level, g)
+        : o.mode == QUIRE_MAP_KEEP_PRESENT
+            ? native_.machine.map_keep_present(native_.state[cpu], r, out, rw, o.level, g)
+            : native_.machine.map(native_.state[cpu], r, out, rw, o.level, g);
+    same(done, quire_map_with(foreign_.machine, foreign_.state[cpu], s, out.value, {7, 0, 0}, &o));
     if (dice() % 8 == 0) {
-      a.space->bump_guard(5);
-      CHECK(quire_bump_guard(b.machine, b.space, 5) == QUIRE_OK);
+      native_.space->bump_guard(5);
+      CHECK(quire_bump_guard(foreign_.machine, foreign_.space, 5) == QUIRE_OK);
     }
   }
   void look(unsigned cpu, arch::gfn g) {
@@ -262,45 +270,46 @@ class pair {
     bool found = false;
     quire_mapping y{};
     y.size = sizeof y;
-    same(a.machine.lookup(a.state[cpu], g, x, found), quire_lookup(b.machine, b.state[cpu], g.value, &y));
+    same(native_.machine.lookup(native_.state[cpu], g, x, found),
+         quire_lookup(foreign_.machine, foreign_.state[cpu], g.value, &y));
     CHECK((found == (y.present != 0) && x.range.pages == y.range.pages));
     if (found)
       CHECK((x.out.value == y.hfn && x.level == y.level &&
              static_cast<unsigned>(x.attr.access) == y.attributes.access));
   }
   void walk(unsigned cpu, arch::gfn_range r) {
-    same(a.machine.for_each(
-             a.state[cpu], r,
+    same(native_.machine.for_each(
+             native_.state[cpu], r,
              [](void* c, const runtime::mapping& m) {
                static_cast<native_side*>(c)->hear({m.range.first.value, m.range.pages, m.out.value});
                return m.out.value % 7 != 0;
              },
-             &a),
+             &native_),
          quire_for_each(
-             b.machine, b.state[cpu], {r.first.value, r.pages},
+             foreign_.machine, foreign_.state[cpu], {r.first.value, r.pages},
              [](void* c, const quire_mapping* m) {
                static_cast<foreign_side*>(c)->hear({m->range.first, m->range.pages, m->hfn});
                return m->hfn % 7 != 0;
              },
-             &b));
-    same(a.machine.apply_to_range(
-             a.state[cpu], r, runtime::walk_flags::holes,
+             &foreign_));
+    same(native_.machine.apply_to_range(
+             native_.state[cpu], r, runtime::walk_flags::holes,
              [](void* c, runtime::lazy_state*, bool present, const runtime::mapping& m) {
                static_cast<native_side*>(c)->hear({present, m.range.first.value, m.range.pages});
                return true;
              },
-             &a),
+             &native_),
          quire_apply_to_range(
-             b.machine, b.state[cpu], {r.first.value, r.pages}, QUIRE_WALK_HOLES,
+             foreign_.machine, foreign_.state[cpu], {r.first.value, r.pages}, QUIRE_WALK_HOLES,
              [](void* c, quire_lazy_state*, const quire_mapping* m) {
                static_cast<foreign_side*>(c)->hear({m->present, m->range.first, m->range.pages});
                return true;
              },
-             &b));
+             &foreign_));
   }
 
-  native_side a;
-  foreign_side b;
+  native_side native_;
+  foreign_side foreign_;
   std::uint64_t unit_;
 };
 
