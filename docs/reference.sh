@@ -7,7 +7,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 mkdir -p -- "$output"
 make() { { cat docs/Doxyfile; printf '%s\n' "OUTPUT_DIRECTORY = $output" "$@"; } | doxygen -; }
 
-make 'INPUT = quire/quire.h quire/types.h' 'EXTRACT_ALL = NO' 'WARN_IF_UNDOCUMENTED = YES' 'GENERATE_HTML = NO' \
+make 'INPUT = quire/quire.h quire/types.h quire/formats.h' 'EXTRACT_ALL = NO' 'WARN_IF_UNDOCUMENTED = YES' 'GENERATE_HTML = NO' \
   'GENERATE_XML = YES'
 make
 echo "$output/html/index.html"

@@ -47,7 +47,7 @@ def check_output(text):
 
 def check_files(prefix):
     wanted = ['lib/libquire.so', 'lib/libquire.so.0', 'lib/libquire.a', 'lib/libquire-core.a', 'lib/pkgconfig/quire.pc',
-              'lib/pkgconfig/quire-core.pc', 'include/quire/quire.h', 'include/quire/types.h',
+              'lib/pkgconfig/quire-core.pc', 'include/quire/quire.h', 'include/quire/types.h', 'include/quire/formats.h',
               'include/quire/runtime/machine.h', 'include/quire/arch/x86/ept.h']
     for name in wanted:
         check(os.path.exists(os.path.join(prefix, name)), f'{name} is not installed')
