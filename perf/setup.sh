@@ -9,10 +9,10 @@ packages=(
   libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev doctest-dev
 )
 # What only the tests need: emulators that execute our tables, compilers for their architectures, valgrind, which
-# counts instructions, and spin, which checks the models.
+# counts instructions, spin, which checks the models, and what the example el2 is built and its Linux guest packed with.
 test_packages=(
   qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static valgrind
-  spin
+  spin make cpio
 )
 
 say() { printf 'quire: %s\n' "$*" >&2; }

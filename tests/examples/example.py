@@ -1,0 +1,42 @@
+"""What the tests of examples share: programs that are run, and Quire installed into a prefix as an embedder has it."""
+import fcntl
+import os
+import subprocess
+import sys
+
+root = os.path.realpath(sys.argv[1])
+scratch = os.path.join(os.path.realpath(os.environ['MESON_BUILD_ROOT']), 'examples')  # kept from run to run
+
+
+def check(condition, what):
+    if not condition:
+        sys.exit(what)
+
+
+def run(*command, seconds=300):
+    """Exit status and output, with lines as they end here."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as late:
+        output = (late.output or b'').decode(errors='replace')
+        sys.exit(f'{" ".join(command)}\ntook more than {seconds} s:\n{output[-6000:]}')
+    return done.returncode, done.stdout.decode(errors='replace').replace('\r', '')
+
+
+def must_run(*command):
+    status, output = run(*command, seconds=900)
+    check(status == 0, f'{" ".join(command)}\nended with status {status}:\n{output[-6000:]}')
+
+
+def install(name, *options):
+    """Builds Quire without tools and installs it; the variables by which the Makefile of an example finds its core."""
+    build, prefix = f'{scratch}/{name}', f'{scratch}/{name}-prefix'
+    os.makedirs(scratch, exist_ok=True)
+    with open(f'{build}.lock', 'w', encoding='utf-8') as lock:  # tests that run at once share it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(f'{build}/build.ninja'):
+            must_run('meson', 'setup', *options, '-Dtools=false', '--buildtype=release', f'--prefix={prefix}', '--libdir=lib',
+                     build, root)
+        must_run('meson', 'install', '-C', build)
+    return [f'QUIRE_CFLAGS=-I{prefix}/include/quire', f'QUIRE_LIBS={prefix}/lib/libquire-core.a']
