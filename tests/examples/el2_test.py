@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds docs/examples/el2 against an installed core and boots it in QEMU: el2_test.py ROOT PART
 
-self_check: the guest of ours passes in both modes; with TLBI left out of the hypervisor, all or one kind, it fails.
+self_check: the guest of ours passes in both modes; with TLBI left out of the hypervisor, all or those of one kind, it fails.
 linux: Debian's kernel boots, works and powers off in both modes; lazy mode executes at most a tenth of eager's TLBI.
 
 Exit status 77: packages of the Linux guest cannot be had.
@@ -43,9 +43,9 @@ def check_length():
 def self_check(mode, drop):
     status, output = make('run', f'MODE={mode}', f'DROP_TLBI={drop}', seconds=240)
     show(f'{mode}, DROP_TLBI={drop}', output)
-    check(status == 0, f'make ended with status {status}:\n{output[-3000:]}')
-    result = re.search(r'^self-check: (\d+) passed, (\d+) failed', output, re.M)
-    check(result, f'no result:\n{output[-3000:]}')
+    result = re.search(r'^self-check: (\d+) passed, (\d+) failed$', output, re.M)
+    check(result, f'no result, status {status}:\n{output[-3000:]}')
+    check((status == 0) == (result[2] == '0'), f'make ended with status {status}')
     return int(result[1]), int(result[2]), numbers(output)
 
 
@@ -53,9 +53,9 @@ def test_self_check():
     check_length()
     for mode in 'lazy', 'eager':
         passed, failed, count = self_check(mode, 0)
-        check(passed >= 30 and failed == 0, f'{mode}: {failed} checks failed')
+        check(passed > 30 and failed == 0, f'{mode}: {failed} checks failed')
         check(count['TLBI asked for'] == count['TLBI executed'] > 0, f'{mode}: TLBI are missing')
-    for mode, drop in ('lazy', 1), ('eager', 1), ('lazy', 2), ('lazy', 3):
+    for mode, drop in ('lazy', 1), ('eager', 1), ('lazy', 2), ('eager', 2), ('lazy', 3), ('lazy', 4):
         _, failed, count = self_check(mode, drop)
         check(failed > 0, f'{mode}: the self-check does not notice that TLBI are left out (DROP_TLBI={drop})')
         check(count['TLBI executed'] < count['TLBI asked for'], f'{mode}: nothing was left out')

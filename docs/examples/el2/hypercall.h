@@ -10,7 +10,7 @@ enum class hypercall : std::uint64_t {
   faults = 0x5155'0000,  ///< address, pages: faults that were taken there since the last such call
   protect,     ///< address, access (1 read and execute, 3 all), hold: writes wait until all is allowed again
   swap,        ///< address, address: exchanges the frames behind two pages; 1 if done
-  unmap,       ///< address, pages: struct of three numbers, see unmap_report
+  unmap,       ///< address, pages, n: each n-th page goes, in one section; see unmap_report
   set_leaf,    ///< address, level (0 pages, 1 one leaf of 2 MiB), access; 1 if done
   leaf_level,  ///< address: 0, 1, or 255 where nothing is mapped
 };

@@ -14,9 +14,9 @@ u64 faults(vm& guest, arch::gfn g, u64 pages) {
   return sum;
 }
 
-u64 unmap(cpu& self, vm& guest, arch::gfn_range r) {
+u64 unmap(cpu& self, vm& guest, arch::gfn_range r, u64 stride) {
   const tally before = self.count;
-  guest.unmap(self, r);
+  guest.unmap(self, r, stride ? stride : 1);
   const tally& now = self.count;
   return unmap_report{now.removed - before.removed, now.removed_accessed - before.removed_accessed,
                       now.removed_dirty - before.removed_dirty}
@@ -36,7 +36,7 @@ u64 answer(cpu& self, vm& where, const u64* x) {
     case hypercall::swap:
       return where.swap(self, g, page_of(x[2]));
     case hypercall::unmap:
-      return vm::in_ram(g + x[2]) ? unmap(self, where, {g, x[2]}) : unknown_hypercall;
+      return vm::in_ram(g + x[2]) ? unmap(self, where, {g, x[2]}, x[3]) : unknown_hypercall;
     case hypercall::set_leaf:
       return where.set_leaf_size(self, g, static_cast<unsigned>(x[2]), access_of(x[3]));
     case hypercall::leaf_level:

@@ -96,7 +96,7 @@ class vm {
   /// One leaf of 2 MiB for the 512 pages from `g` on, or pages again. False if other frames than its own are
   /// behind some of them.
   bool set_leaf_size(cpu& self, arch::gfn g, unsigned level, arch::perm access);
-  void unmap(cpu& self, arch::gfn_range r);
+  void unmap(cpu& self, arch::gfn_range r, u64 stride);
   /// `hold`: as page::held.
   void protect(cpu& self, arch::gfn g, arch::perm access, bool hold);
   /// Level of the leaf that maps `g`; 255 if none does.

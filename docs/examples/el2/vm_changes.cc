@@ -93,9 +93,9 @@ bool vm::set_leaf_size(cpu& self, arch::gfn g, unsigned level, arch::perm access
   return true;
 }
 
-void vm::unmap(cpu& self, arch::gfn_range r) {
+void vm::unmap(cpu& self, arch::gfn_range r, u64 stride) {
   const updates u(self, *this);
-  must(machine_.unmap(u, r));
+  for (u64 i = 0; i < r.pages; i += stride) must(machine_.unmap(u, {r.first + i, 1}));
 }
 
 void vm::protect(cpu& self, arch::gfn g, arch::perm access, bool hold) {

@@ -102,6 +102,17 @@ void check_unmap() {
   faults(removed, 16);
   note("an unmapped page faults, and holds what it held", load(removed) == 1 && faults(removed) == 1);
 
+  // Every second page, so that a lazy section drops the whole VMID rather than each page.
+  const u64 many = removed + 64 * page_bytes, pages = 160;
+  for (u64 i = 0; i < pages; ++i) store(many + i * page_bytes, i);
+  const auto scattered = el2::unmap_report::unpack(ask(hypercall::unmap, many, pages, 2));
+  faults(many, pages);
+  u64 stale = 0;
+  for (u64 i = 0; i < pages; i += 16)
+    stale += load(many + i * page_bytes) != i || faults(many + i * page_bytes) != 1;
+  note("80 scattered pages are unmapped at once",
+       scattered.removed == 80 && scattered.dirty == 80 && stale == 0);
+
   second.start(job::read, removed);
   unsigned seen = 0;
   for (unsigned i = 0; i < 20 && second.next_lap(); ++i) {
