@@ -1,6 +1,7 @@
 """What the tests of examples share: programs that are run, and Quire installed into a prefix as an embedder has it."""
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 
@@ -14,14 +15,16 @@ def check(condition, what):
 
 
 def run(*command, seconds=300):
-    """Exit status and output, with lines as they end here."""
+    """Exit status and output, with lines as they end here. Status 124: it took too long, and was ended with its children."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             start_new_session=True)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=seconds, check=False)
-    except subprocess.TimeoutExpired as late:
-        output = (late.output or b'').decode(errors='replace')
-        sys.exit(f'{" ".join(command)}\ntook more than {seconds} s:\n{output[-6000:]}')
-    return done.returncode, done.stdout.decode(errors='replace').replace('\r', '')
+        output, late = child.communicate(timeout=seconds)[0], False
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        output, late = child.communicate()[0], True
+    text = output.decode(errors='replace').replace('\r', '')
+    return (124, f'{text}\ntook more than {seconds} s') if late else (child.returncode, text)
 
 
 def must_run(*command):
