@@ -42,8 +42,7 @@ void stop() {
 
 }  // namespace el2
 
-// Compiled with -fno-tree-loop-distribute-patterns, or the loops would become calls of the functions they are
-// in.
+// Compiled with -fno-tree-loop-distribute-patterns, or the loops would become calls of these very functions.
 extern "C" {
 void* memset(void* to, int value, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i)

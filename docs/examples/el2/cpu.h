@@ -49,9 +49,9 @@ extern cpu all_cpus[cpus];
 /// The cpu that executes this.
 inline cpu& this_cpu() { return *reinterpret_cast<cpu*>(EL2_READ(tpidr_el2)); }
 
-/// EL2 of this cpu: its own address space, traps, what the guest sees of the machine. `vtcr` and `vttbr` are
-/// stage 2.
+/// EL2 of this cpu: its own address space, traps, what the guest sees of the machine.
 void set_up_cpu(cpu& self);
+/// VTCR_EL2 and VTTBR_EL2.
 void set_up_stage2(u64 vtcr, u64 vttbr);
 
 }  // namespace el2

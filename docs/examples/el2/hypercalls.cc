@@ -8,9 +8,8 @@ namespace {
 
 u64 faults(vm& guest, arch::gfn g, u64 pages) {
   u64 sum = 0;
-  for (u64 i = 0; i < pages; ++i)
-    if (page* p = guest.find(g + i))
-      sum += p->faults.exchange(0, std::memory_order_relaxed);  // relaxed: a number
+  // relaxed: a number
+  for (u64 i = 0; i < pages; ++i) sum += guest.find(g + i)->faults.exchange(0, std::memory_order_relaxed);
   return sum;
 }
 
@@ -28,15 +27,16 @@ constexpr arch::perm access_of(u64 access) { return access & 2 ? arch::perm::rwx
 u64 answer(cpu& self, vm& where, const u64* x) {
   const arch::gfn g = page_of(x[1]);
   if (!vm::in_ram(g)) return unknown_hypercall;
+  const u64 left = page_of(ram_end) - g, pages = x[2] < left ? x[2] : left;
   switch (static_cast<hypercall>(x[0])) {
     case hypercall::faults:
-      return faults(where, g, x[2]);
+      return faults(where, g, pages);
     case hypercall::protect:
       return where.protect(self, g, access_of(x[2]), x[3] != 0), 1;
     case hypercall::swap:
       return where.swap(self, g, page_of(x[2]));
     case hypercall::unmap:
-      return vm::in_ram(g + x[2]) ? unmap(self, where, {g, x[2]}, x[3]) : unknown_hypercall;
+      return unmap(self, where, {g, pages}, x[3]);
     case hypercall::set_leaf:
       return where.set_leaf_size(self, g, static_cast<unsigned>(x[2]), access_of(x[3]));
     case hypercall::leaf_level:

@@ -1,4 +1,4 @@
-// The three kinds of rounds. Each updates page by page, as a hypervisor would; the mode decides what that
+// The three kinds of rounds. Each updates page by page, as a hypervisor would; the mode decides what it
 // costs.
 #include "rounds.h"
 
@@ -29,8 +29,7 @@ void rounds::run_if_due(cpu& self, vm& guest) {
   busy_.store(false, std::memory_order_release);                           // release: for the next round
 }
 
-// What was written since the last look is reported and write-protected, so that the next write is noted by
-// its fault.
+// What was written since the last look is reported and write-protected, so that the next write faults.
 void rounds::log_dirty(cpu& self) {
   constexpr auto what = runtime::harvest::dirty | runtime::harvest::write_protect;
   const auto visit = [](void* me, runtime::lazy_state* l, bool, const runtime::mapping& m) {

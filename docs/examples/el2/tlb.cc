@@ -2,7 +2,7 @@
 #include "console.h"
 #include "vm.h"
 
-// For the test that the self-check notices: 1 leaves out all TLBI, 2 those by IPA, 3 and 4 one of those for a
+// To test that the self-check notices: 1 leaves out all TLBI, 2 those by IPA, 3 and 4 one of those for a
 // VMID.
 #ifndef DROP_TLBI
 #define DROP_TLBI 0

@@ -46,9 +46,7 @@ runtime::platform make_platform() {
   };
   p.table_offset = 0;  // EL2 sees physical addresses
   p.flush = execute_plan;
-  p.barrier = [](void*, unsigned) {
-    asm volatile("dsb ishst" ::: "memory");
-  };  // walks see entries that became valid
+  p.barrier = [](void*, unsigned) { asm volatile("dsb ishst" ::: "memory"); };
   p.current_cpu = [](void*) { return this_cpu().index; };
   return p;
 }
@@ -115,8 +113,8 @@ served vm::serve(cpu& self, u64 address, abort_syndrome why) {
 // commit, and faults again.
 served vm::serve_missing(cpu& self, arch::gfn g) {
   const runtime::guard resolved{1, space_->guard_sequence(1)};
-  if (find(g)->word.load(std::memory_order_acquire) &
-      page::busy) {  // acquire: what its claimant did comes before
+  // acquire: what the page's claimant did comes before
+  if (find(g)->word.load(std::memory_order_acquire) & page::busy) {
     ++self.count.busy;
     return served::again;
   }

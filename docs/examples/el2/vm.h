@@ -94,7 +94,7 @@ class vm {
   /// Returns how many; these come first in `pages` then.
   unsigned migrate(cpu& self, std::span<arch::gfn> pages);
   /// One leaf of 2 MiB for the 512 pages from `g` on, or pages again. False if other frames than its own are
-  /// behind some of them.
+  /// behind some of them, or one is busy.
   bool set_leaf_size(cpu& self, arch::gfn g, unsigned level, arch::perm access);
   void unmap(cpu& self, arch::gfn_range r, u64 stride);
   /// `hold`: as page::held.

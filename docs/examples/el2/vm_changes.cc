@@ -11,8 +11,8 @@ void copy_page(arch::hfn to, arch::hfn from) {
   auto* t = reinterpret_cast<u64*>(to.byte());
   const auto* f = reinterpret_cast<const u64*>(from.byte());
   for (unsigned i = 0; i < arch::page_bytes / sizeof(u64); ++i) t[i] = f[i];
-  for (u64 line = to.byte(); line < (to + 1).byte();
-       line += 16)  // the smallest line that there can be is 16 bytes
+  constexpr u64 least_line_bytes = 16;
+  for (u64 line = to.byte(); line < (to + 1).byte(); line += least_line_bytes)
     asm volatile("dc cvau, %0" ::"r"(line) : "memory");
 }
 
@@ -84,9 +84,8 @@ unsigned vm::migrate(cpu& self, std::span<arch::gfn> pages) {
 bool vm::set_leaf_size(cpu& self, arch::gfn g, unsigned level, arch::perm access) {
   if (g.value % 512 != 0 || !in_ram(g) || level > 1) return false;
   for (u64 i = 0; i < 512; ++i) {
-    const std::uint32_t word =
-        find(g + i)->word.load(std::memory_order_acquire);  // acquire: as in serve_missing()
-    if (word != g.value + i) return false;
+    // acquire: as in serve_missing()
+    if (find(g + i)->word.load(std::memory_order_acquire) != g.value + i) return false;
   }
   const updates u(self, *this);
   must(machine_.map_exact(u, {g, 512}, {g.value}, {access}, level));

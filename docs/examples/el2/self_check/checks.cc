@@ -17,8 +17,7 @@ bool protect(u64 address, u64 access, bool hold = false) {
   return ask(hypercall::protect, address, access, hold) == 1;
 }
 
-/// 50 times: two pages exchange frames, and both vCPUs, that read at `at`, see the other value each
-/// time.
+/// 50 times: two pages exchange frames, and both vCPUs, reading at `at`, see the other value each time.
 void check_swaps(const char* name, u64 at, u64 a, u64 b, u64 value_a, u64 value_b) {
   second.start(job::read, at);
   unsigned swaps = 0, stale_here = 0, stale_there = 0;
@@ -125,8 +124,7 @@ void check_unmap() {
   note("the other vCPU faults each time", seen == 20 && second.seen() == 1);
 }
 
-// The second vCPU writes to all pages of 2 MiB but the last one, which changes frames while the leaf is
-// split.
+// The second vCPU writes to all pages of 2 MiB but the last one, which changes frames while they are split.
 void check_split_and_collapse() {
   const u64 last = large + block_bytes - page_bytes;
   store(last, 0x1a57);

@@ -22,16 +22,21 @@ bool second_cpu::next_lap() {
 }
 
 void second_cpu::run() {
+  job what = job::idle;
+  u64 address = 0, pages = 0;
   for (;;) {
     const u64 request = request_.load(std::memory_order_acquire);  // acquire: the job
-    const auto what = static_cast<job>(job_.load(std::memory_order_relaxed));
-    const u64 address = address_.load(std::memory_order_relaxed),
-              pages = pages_.load(std::memory_order_relaxed);
-    if (accepted_.load(std::memory_order_relaxed) != request) {
-      expected_ = 0;
-      errors_.store(0, std::memory_order_relaxed);  // relaxed: published by the next line
-      accepted_.store(request,
-                      std::memory_order_release);  // release: from here on, nothing of the old job happens
+    if (accepted_.load(std::memory_order_relaxed) != request) {    // relaxed: this vCPU alone writes it
+      what = static_cast<job>(
+          job_.load(std::memory_order_relaxed));           // relaxed: start() waits, so all three last
+      address = address_.load(std::memory_order_relaxed);  // relaxed: likewise
+      pages = pages_.load(std::memory_order_relaxed);      // relaxed: likewise
+      if (what == job::sweep) {
+        expected_ = 0;
+        errors_.store(0, std::memory_order_relaxed);  // relaxed: published by accepted_
+      }
+      // release: from here on, nothing of the old job happens
+      accepted_.store(request, std::memory_order_release);
     }
     lap(what, address, pages);
     laps_.fetch_add(1, std::memory_order_release);  // release: what was seen
