@@ -26,8 +26,8 @@ void rounds::run_if_due(cpu& self, vm& guest) {
     at_ = (at_ + window_pages) % (page_of(ram_end) - page_of(own_end));
   }
   kind_ = (kind_ + 1) % 3;
-  const u64 end = EL2_READ(cntpct_el0),
-            rest = 4 * (end - begin);  // so the guest gets on, however slow rounds are
+  const u64 end = EL2_READ(cntpct_el0);
+  const u64 rest = 4 * (end - begin);  // so the guest gets on, however slow rounds are
   next_.store(end + (rest > period_ ? rest : period_), std::memory_order_relaxed);  // relaxed: as above
   busy_.store(false, std::memory_order_release);  // release: for the next round
 }

@@ -15,9 +15,9 @@ class rounds {
   void run_if_due(cpu& self, vm& guest);
 
  private:
-  static constexpr u64 window_pages = 8192;    // 32 MiB
+  static constexpr u64 window_pages = 16384;   // 64 MiB
   static constexpr unsigned most_moves = 512;  // in one round
-  static constexpr unsigned idle_limit = 3;    // rounds
+  static constexpr unsigned idle_limit = 2;    // rounds
 
   void log_dirty(cpu& self);
   void age(cpu& self);
