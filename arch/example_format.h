@@ -44,6 +44,11 @@ struct example_format {
   constexpr word make_table(table_address t, unsigned /*level*/) const { return (t.byte & origin::mask) | V; }
   constexpr hfn output(word e, unsigned /*level*/) const { return {frame::get(e)}; }
   constexpr table_address table(word e, unsigned /*level*/) const { return {e & origin::mask}; }
+  constexpr level_rule rule(unsigned level) const {
+    const entry_test leaf = entry_test::all_of(level == 0 ? V : V | LEAF);
+    const entry_test table = level >= 1 ? entry_test{0, V | LEAF, V} : entry_test::never();
+    return {leaf, table, frame::mask, origin::mask};
+  }
   constexpr attributes attributes_of(word e, unsigned /*level*/) const {
     const perm p = perm::r | (e & W ? perm::w : perm::none) | (e & X ? perm::x : perm::none);
     return {p, static_cast<std::uint8_t>(e & DEVICE ? 1 : 0), 0};

@@ -7,6 +7,7 @@
 
 #include "arch/address.h"
 #include "arch/attributes.h"
+#include "arch/level_rule.h"
 
 namespace quire::arch {
 
@@ -62,6 +63,7 @@ concept entry_format = std::copyable<F> && requires(const F f, typename F::word 
   { f.make_table(t, l) } -> std::same_as<typename F::word>;
   { f.output(w, l) } -> std::same_as<hfn>;           // of a leaf
   { f.table(w, l) } -> std::same_as<table_address>;  // of a table entry
+  { f.rule(l) } -> std::same_as<level_rule>;         // of the level, what the three above say
   { f.attributes_of(w, l) } -> std::same_as<attributes>;
   { f.with_access(w, p, l) } -> std::same_as<typename F::word>;
   // The i-th of the leaves one level down that together equal the leaf `w`, A and D included.

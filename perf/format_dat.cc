@@ -62,6 +62,7 @@ const format_choice& dat_choice() {
                                        "mapped pages are readable, and executable without iep=on",
                                        arch::dat{},
                                        {},
+                                       {"edat=2"},
                                        set,
                                        check,
                                        values,

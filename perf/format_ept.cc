@@ -57,6 +57,7 @@ const format_choice& ept_choice() {
                                        "",
                                        arch::ept{},
                                        {"ad=on"},
+                                       {"ad=on"},
                                        set,
                                        check,
                                        values,

@@ -157,6 +157,7 @@ const format_choice& stage2_choice() {
       "",
       arch::stage2_4k{},
       {"dbm=on"},
+      {"dbm=on"},
       set,
       check,
       values,

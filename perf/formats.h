@@ -29,6 +29,8 @@ struct format_choice {
   any_format initial;
   /// Settings that a replay starts from, so that hardware records accesses where the format can.
   std::vector<std::string> replay_settings;
+  /// Those that a guest of terabytes starts from: the same, and leaves of all sizes.
+  std::vector<std::string> bulk_settings;
   /// Applies one `name=value`.
   std::string (*set)(any_format& f, const std::string& name, const std::string& value);
   /// Looks at all settings together.

@@ -7,13 +7,18 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "perf/bench/bench.h"
+#include "perf/bulk_command.h"
+#include "perf/bulk_report.h"
 #include "perf/command.h"
+#include "perf/compare/options.h"
 #include "perf/formats.h"
 #include "perf/numbers.h"
 #include "perf/replay_report.h"
 #include "perf/scale_command.h"
 #include "perf/scale_report.h"
 #include "perf/script.h"
+#include "runtime/host/simd_choice.h"
 
 namespace quire::perf {
 
@@ -117,6 +122,53 @@ void add_scale(CLI::App& app, action& run) {
   c->callback([a, &run] { run = [a] { return run_scale(*a); }; });
 }
 
+void add_compare(CLI::App& app, action& run) {
+  auto a = std::make_shared<compare_arguments>();
+  auto* c = app.add_subcommand("compare", "Compares page-table updates with those of Linux and with what the machine can do");
+  c->add_option("--ops", a->ops, "Operations, by name or by how names begin, such as map,lookup_1g. Default: all");
+  c->add_option("--format", a->format, "Page-table format, see below. Default: all");
+  c->add_option("--pages", a->pages, "Pages of 4 KiB that an operation works on, a multiple of 512")
+      ->transform(whole_number(compare_options::min_pages, compare_options::max_pages))
+      ->capture_default_str();
+  c->add_option("--repeats", a->repeats, "Repetitions, in which all contestants take turns; results are medians")
+      ->transform(whole_number(compare_options::min_repeats, compare_options::max_repeats))
+      ->capture_default_str();
+  c->add_option("--inject", a->inject,
+                "Spoil one result of kvm, io_pgtable, lazy or eager before it is checked: must end with exit status 1");
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
+  c->footer(compare_explanation());
+  c->callback([a, &run] { run = [a] { return run_compare(*a); }; });
+}
+
+void add_bench(CLI::App& app, action& run) {
+  auto* c = app.add_subcommand("bench", "Runs micro-benchmarks, by Google Benchmark");
+  c->prefix_command();
+  c->footer(bench_explanation());
+  c->callback([c, &run] { run = [flags = c->remaining()] { return run_bench(flags); }; });
+}
+
+void add_bulk(CLI::App& app, action& run) {
+  auto a = std::make_shared<bulk_arguments>();
+  auto* c = app.add_subcommand("bulk", "Populates, harvests, protects and tears down a guest of terabytes by several threads");
+  c->add_option("--format", a->format, "Page-table format: " + format_names())->capture_default_str();
+  add_settings(*c, a->settings);
+  c->add_option("--size", a->size, "Size of the guest, in steps of 1g")->capture_default_str();
+  c->add_option("--small", a->small, "Of it, mapped by the smallest leaves; rounded up to whole leaf tables")
+      ->capture_default_str();
+  c->add_option("--threads", a->threads,
+                "Numbers of threads to measure, such as 1,2,4 or 1-4, up to the processors that the process may use. Default: "
+                "powers of two, and all processors");
+  c->add_option("--touched", a->touched, "Per cent of the small pages that the guest writes to before the harvest")
+      ->transform(whole_number(0, 100))
+      ->capture_default_str();
+  c->add_option("--repeats", a->repeats, "Repetitions of each number of threads; results are medians")
+      ->transform(whole_number(1, bulk_options::max_repeats))
+      ->capture_default_str();
+  c->add_option("--json", a->json_path, "Also write the result to this file")->check(file_name());
+  c->footer(bulk_report::explanation());
+  c->callback([a, &run] { run = [a] { return run_bulk(*a); }; });
+}
+
 void add_tables(CLI::App& app, action& run) {
   auto a = std::make_shared<tables_arguments>();
   auto* c = app.add_subcommand("tables", "Builds tables from a script of operations and writes them as a flat image");
@@ -151,7 +203,7 @@ void add_walk(CLI::App& app, action& run) {
 std::string explained(const CLI::App& app, const CLI::ParseError& e) {
   const auto unknown = app.remaining();
   if (!app.get_subcommands().empty() || unknown.empty()) return e.what();
-  return fmt::format("'{}': no such command; there is replay, tables, walk, scale", unknown.front());
+  return fmt::format("'{}': no such command; there is replay, tables, walk, scale, bulk, compare, bench", unknown.front());
 }
 
 // One --set may be followed by several settings: each gets a --set of its own. In the order that CLI11 wants: last first.
@@ -170,18 +222,25 @@ std::vector<std::string> spread_settings(int argc, char** argv) {
 }
 
 int run(int argc, char** argv) {
+  if (const std::string wrong = runtime::host::choose_simd_by_environment(); !wrong.empty()) return refuse(wrong);
   CLI::App app{
       "Batched page-table updates for hypervisors: replays recorded guests on second-stage tables, eagerly and in\n"
-      "lazy sections, measures how updates scale over cpus, and builds and walks such tables.",
+      "lazy sections, measures how updates scale over cpus and how fast guests of terabytes are made, and builds and\n"
+      "walks such tables.",
       "quire"};
   app.require_subcommand(1);
   app.footer(
       "Exit status: 0 all is well; 1 a check failed (digests differ, or a stale translation was used);\n"
       "2 arguments, files or traces cannot be used, and nothing was written.\n"
+      "Environment: QUIRE_SIMD=scalar|avx2|avx512|neon  the instructions of the runtime's hot loops; by default the widest\n"
+      "that this CPU can run. Results are the same with all of them.\n"
       "`quire COMMAND --help` explains a command.");
   action chosen;
   add_replay(app, chosen);
   add_scale(app, chosen);
+  add_compare(app, chosen);
+  add_bench(app, chosen);
+  add_bulk(app, chosen);
   add_tables(app, chosen);
   add_walk(app, chosen);
   try {

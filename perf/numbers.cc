@@ -57,4 +57,17 @@ std::string perm_text(arch::perm p) {
   return text;
 }
 
+std::string size_text(std::uint64_t bytes) {
+  constexpr const char* units[] = {"", "k", "m", "g", "t"};
+  unsigned unit = 0;
+  for (; bytes > 0 && bytes % 1024 == 0 && unit < 4; ++unit) bytes /= 1024;
+  return std::to_string(bytes) + units[unit];
+}
+
+std::string grouped(std::uint64_t v) {
+  std::string digits = std::to_string(v);
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
+  return digits;
+}
+
 }  // namespace quire::perf

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "perf/json_file.h"
+#include "perf/numbers.h"
 
 namespace quire::perf {
 
@@ -80,12 +81,6 @@ const std::vector<report_field>& fields() {
       {"wall_s", "seconds, reading the trace included", [](r x) { return x.wall_s; }},
   });
   return all;
-}
-
-std::string grouped(std::uint64_t v) {
-  std::string digits = std::to_string(v);
-  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
-  return digits;
 }
 
 std::string shown(const value& v) {

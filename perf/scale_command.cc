@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "perf/command.h"
+#include "perf/cpu_list.h"
 #include "perf/json_file.h"
 #include "perf/progress.h"
 #include "perf/scale_report.h"

@@ -1,4 +1,4 @@
-// Reading of lists, seconds and names for scale_options.h.
+// Reading of seconds and names for scale_options.h.
 #include "perf/scale_options.h"
 
 #include <algorithm>
@@ -7,49 +7,11 @@
 
 #include <fmt/format.h>
 
-#include "perf/numbers.h"
+#include "perf/cpu_list.h"
 
 namespace quire::perf {
 
 namespace {
-
-// One part of the list: N or FIRST-LAST, all of them from 1 to `most`.
-bool add_part(std::string_view part, unsigned most, std::vector<unsigned>& to) {
-  const auto dash = part.find('-');
-  const auto first = parse_number(part.substr(0, dash));
-  const auto last = dash == std::string_view::npos ? first : parse_number(part.substr(dash + 1));
-  if (!first || !last || *first < 1 || *first > *last || *last > most) return false;
-  for (std::uint64_t n = *first; n <= *last; ++n) to.push_back(static_cast<unsigned>(n));
-  return true;
-}
-
-// Finds the value of a whole part, to tell "too many" from "no list at all".
-bool beyond(std::string_view part, unsigned most) {
-  const auto last = parse_number(part.substr(part.find('-') + 1));  // without a dash that is the whole part
-  return last && *last > most;
-}
-
-std::string parse_cpus(const std::string& list, unsigned processors, std::vector<unsigned>& cpus) {
-  std::string_view rest = list;
-  while (true) {
-    const std::string_view part = rest.substr(0, rest.find(','));
-    if (!add_part(part, processors, cpus)) {
-      if (beyond(part, processors)) {
-        return fmt::format(
-            "--cpus {}: allowed: 1 to {}, the processors that this process may use; --model simulates more",
-            list, processors);
-      }
-      return fmt::format("--cpus {}: '{}' is not a number of cpus N or a range FIRST-LAST from 1 to {}", list,
-                         part, processors);
-    }
-    if (part.size() == rest.size()) break;
-    rest.remove_prefix(part.size() + 1);
-  }
-  cpus.push_back(1);  // what speed-up is measured against
-  std::sort(cpus.begin(), cpus.end());
-  cpus.erase(std::unique(cpus.begin(), cpus.end()), cpus.end());
-  return {};
-}
 
 std::string parse_seconds(const std::string& text, double& seconds) {
   char* end = nullptr;
@@ -84,13 +46,6 @@ std::string parse_model(unsigned cpus, unsigned processors, const scale_options&
 
 }  // namespace
 
-std::vector<unsigned> doubling_to(unsigned last) {
-  std::vector<unsigned> all;
-  for (unsigned n = 1; n < last; n *= 2) all.push_back(n);
-  all.push_back(last);
-  return all;
-}
-
 std::string to_options(const scale_arguments& a, unsigned processors, scale_options& o) {
   o.format = choose_format(a.format, a.settings);
   o.batch = a.batch;
@@ -102,7 +57,7 @@ std::string to_options(const scale_arguments& a, unsigned processors, scale_opti
   if (wrong.empty()) wrong = parse_name("--share", a.share, scale_share_names, o.share);
   if (wrong.empty()) wrong = parse_seconds(a.seconds, o.seconds);
   if (wrong.empty() && !a.cpus) o.cpus = doubling_to(processors);
-  if (wrong.empty() && a.cpus) wrong = parse_cpus(*a.cpus, processors, o.cpus);
+  if (wrong.empty() && a.cpus) wrong = parse_cpu_list("--cpus", *a.cpus, processors, "; --model simulates more", o.cpus);
   if (wrong.empty()) wrong = parse_model(a.model_cpus, processors, o);
   return wrong;
 }

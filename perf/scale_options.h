@@ -61,7 +61,5 @@ struct scale_options {
 
 /// Reads `a` for a process that may use this many processors. Returns what is wrong, or nothing.
 std::string to_options(const scale_arguments& a, unsigned processors, scale_options& o);
-/// Powers of two below `last`, and `last`.
-std::vector<unsigned> doubling_to(unsigned last);
 
 }  // namespace quire::perf

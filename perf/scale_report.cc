@@ -7,19 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "perf/json_file.h"
+#include "perf/numbers.h"
 
 namespace quire::perf {
 
 namespace {
 
 constexpr double half = 0.5, most = 0.99;
-
-std::string grouped(double value) {
-  std::string digits = fmt::format("{:.0f}", value);
-  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
-  return digits;
-}
-std::string grouped(std::uint64_t value) { return grouped(static_cast<double>(value)); }
 
 std::vector<double> cpu_medians(const scale_point& p) {
   std::vector<double> medians;

@@ -6,14 +6,21 @@
 
 packages=(
   g++ binutils meson ninja-build pkg-config python3
-  libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev doctest-dev
+  libmimalloc-dev libxxhash-dev libzstd-dev libcli11-dev libfmt-dev nlohmann-json3-dev libhwloc-dev libhwy-dev libtbb-dev
+  libbenchmark-dev doctest-dev
 )
+# What `perf/run docs` needs.
+docs_packages=(doxygen)
 # What only the tests need: emulators that execute our tables, compilers for their architectures, valgrind, which
-# counts instructions, and spin, which checks the models.
+# counts instructions, spin, which checks the models, what embedders compile with, and what the example el2 is built and
+# its Linux guest packed with.
 test_packages=(
   qemu-system-arm qemu-system-misc hercules bochs g++-aarch64-linux-gnu g++-s390x-linux-gnu qemu-user-static valgrind
-  spin
+  spin make cpio clang libclang-rt-dev cmake "${docs_packages[@]}"
 )
+
+# What only builds with peers need: see perf/peers.
+peer_packages=(gcc linux-source-6.1 xz-utils)
 
 say() { printf 'quire: %s\n' "$*" >&2; }
 die() {

@@ -48,6 +48,18 @@ struct translation {
   table_address leaf_table;  ///< the table that the walk ended in
 };
 
+/// The level-0 table that an immediate map of one page has found, and what leaves with the same attributes look like there.
+struct leaf_shortcut {
+  std::uint64_t first = 0, pages = 0;  ///< under the table; pages 0: there is none
+  std::uint64_t* entries = nullptr;
+  table_address table;
+  std::uint64_t unlinks = 0;  ///< space::unlinks() before the walk
+  std::uint32_t attributes = 0;  ///< as they are in memory
+  bool swapped = false;          ///< the byte order of the table is not that of this machine
+  std::uint64_t leaf = 0, step = 0, below = 0;  ///< leaf(out) = leaf + out * step, for outputs below that
+  std::uint64_t empty = 0;
+};
+
 /// Everything that a commit works with.
 struct commit_context {
   const platform& host;
@@ -58,6 +70,7 @@ struct commit_context {
   counters& count;
   table_need& claims;  // what the commit may take, by level; goes down as it takes
   flush_reason reason;
+  leaf_shortcut* shortcut = nullptr;  // null: nobody wants one; else there is one update
 };
 
 struct backend {

@@ -19,13 +19,52 @@ struct entry_change {
   std::uint64_t from = 0, to = 0;
 };
 
-/// The changes of one commit, found again by their slot. One cpu uses it, inside one commit.
+/// Valid neighbours in one table that all change alike: e becomes (e & keep) | set. No other change touches them.
+struct entry_span {
+  std::uint64_t* at = nullptr;
+  std::uint32_t entries = 0;
+  std::uint8_t level = 0;
+  bool emptied = false;  ///< all become empty
+  arch::gfn first{};     ///< of the first slot
+  arch::table_address table;
+  std::uint64_t keep = 0, set = 0;
+};
+
+/// The changes of one commit: single ones, found again by their slot, and spans. One cpu uses it, inside one commit.
 class entry_changes {
  public:
   static constexpr std::size_t capacity = arch::command_list::capacity;
+  static constexpr std::size_t span_capacity = 64;
 
-  bool empty() const { return size_ == 0; }
-  std::size_t left() const { return capacity - size_; }
+  bool empty() const { return size_ == 0 && spans_size_ == 0; }
+  std::size_t left() const { return capacity - size_ - spans_size_; }
+  /// True if a single entry of a table of `level` is to change.
+  bool has_single(unsigned level) const { return singles_ >> level & 1; }
+  bool has_room_for_span() const { return spans_size_ < span_capacity && left() > 0; }
+  std::span<const entry_span> spans() const { return {spans_, spans_size_}; }
+  void add(const entry_span& s) {
+    QUIRE_INVARIANT(has_room_for_span(), "a commit flushes before it holds back more changes than it can");
+    spans_[spans_size_++] = s;
+  }
+  /// The span that the slot is in; null if it is in none.
+  const entry_span* span_of(const std::uint64_t* at) const {
+    for (std::size_t i = spans_size_; i-- > 0;) {
+      if (at >= spans_[i].at && at < spans_[i].at + spans_[i].entries) return &spans_[i];
+    }
+    return nullptr;
+  }
+  /// Takes the span out, whose entries are to be added one by one.
+  void remove(const entry_span& s) {
+    for (std::size_t i = static_cast<std::size_t>(&s - spans_) + 1; i < spans_size_; ++i) spans_[i - 1] = spans_[i];
+    --spans_size_;
+  }
+  /// Slots from `at` on, at most n, before the next span begins.
+  std::uint32_t free_of_spans(const std::uint64_t* at, std::uint32_t n) const {
+    for (const entry_span& s : spans()) {
+      if (s.at >= at && s.at < at + n) n = static_cast<std::uint32_t>(s.at - at);
+    }
+    return n;
+  }
   std::span<entry_change> all() { return {changes_, size_}; }
 
   /// Null if the entry in this slot is not to change. O(1).
@@ -40,13 +79,15 @@ class entry_changes {
   void add(const entry_change& c) {
     QUIRE_INVARIANT(size_ < capacity, "a commit flushes before it holds back more changes than it can");
     changes_[size_++] = c;
+    singles_ |= 1u << c.level;
     std::size_t i = home(c.at);
     while (bucket_[i] != 0) i = (i + 1) % buckets;
     bucket_[i] = static_cast<std::uint16_t>(size_);
   }
   void clear() {
     if (size_ > 0) std::fill_n(bucket_, buckets, std::uint16_t{0});
-    size_ = 0;
+    size_ = spans_size_ = 0;
+    singles_ = 0;
   }
 
   /// Puts neighbouring entries of a table into one run, also across entries that are invalid anyway: an instruction
@@ -69,6 +110,9 @@ class entry_changes {
       }
       last = &c;
     }
+    if (spans_size_ == 0) return {runs_, n};
+    for (const entry_span& s : spans()) runs_[n++] = {s.table, s.first, s.entries, s.level, false, 0, 0};
+    std::sort(runs_, runs_ + n, [](const arch::entry_run& a, const arch::entry_run& b) { return a.first < b.first; });
     return {runs_, n};
   }
 
@@ -93,6 +137,9 @@ class entry_changes {
   }
 
   std::size_t size_ = 0;
+  std::size_t spans_size_ = 0;
+  unsigned singles_ = 0;  // bit l: has_single(l)
+  entry_span spans_[span_capacity];
   std::uint16_t bucket_[buckets] = {};  // index + 1; 0 = free
   entry_change changes_[capacity];
   arch::entry_run runs_[capacity];

@@ -1,7 +1,7 @@
 // Commit: applies a batch to the tables of one format, in the order break, flush, make, free.
 #pragma once
 
-#include "runtime/commit_path.h"
+#include "runtime/settlement.h"
 
 namespace quire::runtime {
 
@@ -16,14 +16,19 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_) {}
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), settlement_(c, w_, runs_) {}
 
   void run(const update_list& updates) {
     path_.begin();
-    for (std::uint32_t i = 0; i < updates.count(); ++i) apply(updates[i]);
+    if (c_.shortcut) {
+      apply(updates[0]);
+      runs_.remember(updates[0], *c_.shortcut);
+    } else {
+      for (std::uint32_t i = 0; (i = runs_.put_singles(updates, i)) < updates.count(); ++i) apply(updates[i]);
+    }
     while (!climb(s_.top())) retry();
     path_.end(c_.reason);
-    settle();
+    settlement_.settle();
     c_.count.runs += updates.count();
     ++c_.count.commits;
   }
@@ -31,8 +36,8 @@ class committer {
   void destroy() {
     m_.stale.add_whole();
     w_.flush(c_.reason);
-    m_.removed.add({c_.where.root, gfn{0}, s_.top()});
-    settle();
+    m_.removed.add({c_.where.root, gfn{0}, s_.top(), false});
+    settlement_.settle();
   }
 
  private:
@@ -81,6 +86,13 @@ class committer {
       if (!passes(u, e, level, part)) {
         if (!ready(level, g, end)) return false;
         e = w_.logical(at);  // another cpu may have changed it before the table was held
+        if (const std::uint32_t n = whole_slots(level, i, g, end); n > 1) {
+          if (const std::uint32_t done = runs_.act(u, at, e, level, g, n)) {
+            g = g + (std::uint64_t{done} << s_.shift[level]);
+            same_table = g < end && s_.index(g, level) > i;
+            continue;
+          }
+        }
         const result r = passes(u, e, level, part) ? result::below : act(u, at, e, level, part);
         if (r == result::blocked) return false;
         if (r == result::done || r == result::group_done) {
@@ -93,6 +105,14 @@ class committer {
       path_.descend(at, e, level--, g);
     }
     return true;
+  }
+
+  /// Slots of the table from the i-th on that lie in [g, end) whole.
+  std::uint32_t whole_slots(unsigned level, std::uint32_t i, gfn g, gfn end) const {
+    if (s_.slot_first(g, level) != g) return 0;
+    const std::uint64_t left = (end - g) >> s_.shift[level];
+    const std::uint32_t most = s_.entries(level) - i;
+    return left < most ? static_cast<std::uint32_t>(left) : most;
   }
 
   /// True if the work lies behind `e`, a table entry, and leaves the entry itself alone.
@@ -135,10 +155,7 @@ class committer {
   }
 
   bool all_empty(slot table, unsigned level) const {
-    for (std::uint32_t i = 0; i < s_.entries(level); ++i) {
-      if (w_.logical(table[i]) != f_.empty(level)) return false;
-    }
-    return true;
+    return runs_.all_empty(table, level);
   }
 
   /// Ends the phase, waits for what it has met, and begins the next one. Tables that may have gone empty are looked at
@@ -164,7 +181,7 @@ class committer {
 
   void next_phase() {
     path_.end(path_.met() == obstacle::none ? flush_reason::overflow : flush_reason::contention);
-    settle();
+    settlement_.settle();
     path_.wait();
     path_.begin();
   }
@@ -184,6 +201,9 @@ class committer {
 
   /// Makes sure that entries of the table of `level` on the path may be changed, and what it takes remembered.
   bool ready(unsigned level, gfn g, gfn end) {
+    if constexpr (entry_writer<F>::instructed) {
+      if (!w_.dissolve_span(path_[level].table[s_.index(g, level)])) return false;
+    }
     if (path_.has_room(level) && (path_[level].held || room_for_table(level, g, end))) return path_.hold(level);
     return false;
   }
@@ -215,7 +235,7 @@ class committer {
   result map(const update& u, slot at, word e, kind k, unsigned level, gfn_range part) {
     const hfn out = u.out + (part.first - u.range.first);
     const bool fits = t_.leaf_fits(u, part, out, level);
-    if (k == kind::empty && !fits) return link_table(at, level, part.first);
+    if (k == kind::empty && !fits) return link_table(u, at, level, part);
     if (k != kind::empty && u.kind.keep_present()) {
       if (k == kind::leaf) c_.count.kept_pages += part.pages;
       return result::done;
@@ -291,27 +311,31 @@ class committer {
     if (f_.kind(old, level) == kind::leaf) {
       tell(old, level, g, report::kind::removed);
     } else if (f_.kind(old, level) == kind::table) {
-      m_.removed.add({f_.table(old, level), g, level - 1});
+      m_.removed.add({f_.table(old, level), g, level - 1, drained});
     }
   }
 
-  result link_table(slot at, unsigned level, gfn g) {
-    table_address table;
-    if (!path_.take(level - 1, table)) return result::blocked;
-    t_.clear(table, level - 1);
-    w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word) { return f_.make_table(table, level); });
-    return result::below;
+  /// Links a new table, with all its leaves if `u` maps the whole of it.
+  result link_table(const update& u, slot at, unsigned level, gfn_range part) {
+    table_pool::frame taken;
+    if (!path_.take(level - 1, taken)) return result::blocked;
+    const slot table = t_.at(taken.table);
+    const bool filled = whole(part, level) && runs_.fill_table(u, table, level - 1, part.first);
+    if (!filled && !(taken.zeroed && f_.empty(level - 1) == 0)) runs_.clear(table, level - 1);
+    w_.swap(at, level, s_.slot_first(part.first, level), path_[level].hidden,
+            [&](word) { return f_.make_table(taken.table, level); });
+    if (filled) c_.count.entries_written += s_.entries(level - 1);
+    return filled ? result::done : result::below;
   }
 
   result split(slot at, word e, unsigned level, gfn g) {
-    table_address table;
-    if (!path_.take(level - 1, table)) return result::blocked;
+    table_pool::frame taken;
+    if (!path_.take(level - 1, taken)) return result::blocked;
     unfold(at, e, level, g);
     ++c_.count.splits;
     w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word old) {
-      const slot first = t_.at(table);
-      for (std::uint32_t i = 0; i < s_.entries(level - 1); ++i) first[i].store(f_.leaf_piece(old, level, i));
-      return f_.make_table(table, level);
+      runs_.split(t_.at(taken.table), old, level);
+      return f_.make_table(taken.table, level);
     });
     return result::below;
   }
@@ -408,35 +432,6 @@ class committer {
     if (c_.where.options.reports.receive) m_.reports.add(t_.report_of(old, level, first, what));
   }
 
-  /// Delivers reports and frees removed tables. After the flush and in no phase: once the phases of others that were in
-  /// progress are over too, nothing changes in these tables any more, and lookups notice that they went.
-  void settle() {
-    report_stream out(c_.where.options.reports, c_.cpu.index);
-    for (const report& r : m_.reports.all()) out.add(r);
-    m_.reports.clear();
-    if (m_.removed.all().empty()) return;
-    full_fence();  // the tables are out before the phases are looked at, see phase_word::raise()
-    c_.cpus.wait_for_phases(c_.cpu.index, c_.host);
-    c_.where.move_version();
-    for (const removed_table& r : m_.removed.all()) free_tree(r, out);
-    m_.removed.clear();
-  }
-
-  void free_tree(const removed_table& r, report_stream& out) {
-    const slot first = t_.at(r.table);
-    for (std::uint32_t i = 0; i < s_.entries(r.level); ++i) {
-      const gfn g = r.first + (std::uint64_t{i} << s_.shift[r.level]);
-      word e = w_.logical(first[i]);
-      const kind k = f_.kind(e, r.level);
-      if (k == kind::leaf) e = t_.shared_status(first[i], e, r.level, g);
-      if (k == kind::leaf) out.add(t_.report_of(e, r.level, g, report::kind::removed));
-      if (k == kind::table) free_tree({f_.table(e, r.level), g, r.level - 1}, out);
-    }
-    c_.where.pools[r.level]->give(c_.cpu.index, r.table);
-    c_.where.count_tables(-1, s_.table_bytes[r.level]);
-    ++c_.count.tables_freed;
-  }
-
   const commit_context& c_;
   commit_memory& m_;
   const F& f_;
@@ -444,6 +439,8 @@ class committer {
   const tables<F> t_;
   entry_writer<F> w_;
   commit_path<F> path_;
+  leaf_runs<F> runs_;
+  settlement<F> settlement_;
 };
 
 }  // namespace quire::runtime

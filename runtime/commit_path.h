@@ -35,6 +35,8 @@ class commit_path {
       : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(w) {}
 
   unsigned lowest() const { return lowest_; }
+  /// space::unlinks() when the phase began.
+  std::uint64_t unlinks() const { return unlinks_; }
   step& operator[](unsigned level) { return steps_[level]; }
 
   /// Begins a phase, at the root. Blocks while another cpu wants the space for itself.
@@ -48,6 +50,7 @@ class commit_path {
       // acquire: what the other cpu did alone is seen.
       while (c_.where.closed.load(std::memory_order_acquire) == closed) relax(c_.host);
     }
+    unlinks_ = c_.where.unlinks();
     lowest_ = s_.top();
     steps_[lowest_] = {t_.at(c_.where.root), c_.where.root, gfn{0}};
   }
@@ -96,7 +99,7 @@ class commit_path {
   }
 
   /// Takes a frame for a table of `level` that nobody can reach yet, and holds it. False: nothing was taken.
-  bool take(unsigned level, table_address& table) {
+  bool take(unsigned level, table_pool::frame& taken) {
     table_pool& pool = *c_.where.pools[level];
     if (c_.claims[level] == 0) {
       if (pool.reserve_unused(c_.cpu.index, 1) != status::ok) {
@@ -106,9 +109,9 @@ class commit_path {
       }
       ++c_.claims[level];
     }
-    table = pool.take(c_.cpu.index);
-    if (!lock(table, level)) {
-      pool.put_back(c_.cpu.index, table);
+    taken = pool.take(c_.cpu.index);
+    if (!lock(taken.table, level)) {
+      pool.put_back(c_.cpu.index, taken);
       return false;
     }
     --c_.claims[level];
@@ -166,6 +169,7 @@ class commit_path {
   const tables<F> t_;
   entry_writer<F>& w_;
   unsigned lowest_ = 0;
+  std::uint64_t unlinks_ = 0;
   obstacle met_ = obstacle::none;
   owner_words::word* met_word_ = nullptr;
   unsigned met_level_ = 0;

@@ -114,6 +114,7 @@ status machine::hand_over(lazy_state* l) {
     commit_queue(*s, flush_reason::hand_over);
     close_tables(*s, s->saved);
   }
+  cpus_[s->cpu].forget(*s);
   const lock_guard hold(s->drain_lock, host_);
   s->transit = {l, s->depth, s->paused, s->hint};
   s->inside = nullptr;
@@ -140,6 +141,7 @@ status machine::take_over(unsigned cpu, lazy_state* l, lazy_state*& moved) {
     s = from->transit;
     from->transit = {};
   }
+  cpus_[cpu].forget(to);
   to.inside = moved = state_handle(++to.generation, where->id, cpu).pointer();
   to.depth = s.depth;
   to.paused = s.paused;

@@ -4,6 +4,7 @@
 #include "arch/slot.h"
 #include "runtime/backend.h"
 #include "runtime/coalesce.h"
+#include "runtime/table_ops.h"
 #include "runtime/tables.h"
 
 namespace quire::runtime {
@@ -21,7 +22,10 @@ class entry_writer {
   using kind = arch::entry_kind;
   static constexpr bool instructed = arch::instructed_format<F>;
 
-  explicit entry_writer(const commit_context& c) : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape) {}
+  explicit entry_writer(const commit_context& c)
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape),
+        ops_(table_ops_for(chosen_simd(), F::byte_order != std::endian::native)) {}
+  const table_ops& ops() const { return ops_; }
 
   /// The entry as it will be when the commit is done.
   word logical(slot at) const {
@@ -77,6 +81,37 @@ class entry_writer {
     return F::breaks && f_.kind(old, level) == kind::empty && !m_.stale.empty();
   }
 
+  /// True if entries that are empty may simply get their new words, and what hardware sees is what will be.
+  bool nothing_pending() const {
+    if constexpr (instructed) return m_.changes.empty();
+    return !F::breaks || m_.stale.empty();
+  }
+  /// Leaves of `level` that were changed without swap() went stale: `entries` in `r`.
+  void note_stale_run(gfn_range r, unsigned level, std::uint64_t entries) {
+    c_.count.flush_requested += entries;
+    m_.stale.add(r, level, false);
+  }
+
+  /// Formats whose valid entries change by instruction: holds back a change of many neighbours, to (e & keep) | set.
+  void change_span(const entry_span& s) {
+    m_.changes.add(s);
+    note_stale_run({s.first, std::uint64_t{s.entries} << s_.shift[s.level]}, s.level, s.entries);
+  }
+
+  /// Makes single changes of the span that the slot is in, if it is in one. False: there is no room for them.
+  bool dissolve_span(slot at) {
+    const entry_span* found = m_.changes.span_of(at.address());
+    if (!found) return true;
+    const entry_span s = *found;
+    if (m_.changes.left() < s.entries) return false;
+    m_.changes.remove(*found);
+    for (std::uint32_t i = 0; i < s.entries; ++i) {
+      const word from = slot(s.at)[i].load();
+      m_.changes.add({s.at + i, s.first + (std::uint64_t{i} << s_.shift[s.level]), s.table, s.level, false, false, from, (from & s.keep) | s.set});
+    }
+    return true;
+  }
+
   /// True if what the entry will be when the commit is done is not what hardware sees now.
   bool held_back(slot at) const {
     if constexpr (instructed) return m_.changes.find(at.address()) != nullptr;
@@ -94,8 +129,7 @@ class entry_writer {
     if (stale.empty()) return;
     const space::runners ran = c_.where.ran();
     if (ran != space::nobody) {
-      sort_ranges(stale.ranges());
-      const std::size_t n = coalesce(stale.ranges(), 0);
+      const std::size_t n = coalesce_ranges(stale.ranges());
       arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
                                   ran == c_.cpu.index + 1, {}};
       if constexpr (instructed) request = by_instruction(request);
@@ -183,6 +217,7 @@ class entry_writer {
       for (const entry_change& c : changes.all()) {
         if (!c.undone) slot(c.at).store(c.replace ? c.to : f_.invalidated(c.from, c.level));
       }
+      for (const entry_span& s : changes.spans()) ops_.change_run(s.at, s.entries, {0, 0, ~word{0}, f_.invalidated(0, s.level)});
     }
     return request;
   }
@@ -202,6 +237,10 @@ class entry_writer {
       if (all || !c.replace) slot(c.at).store(c.to);
       ++c_.count.entries_written;
     }
+    for (const entry_span& s : m_.changes.spans()) {
+      ops_.change_run(s.at, s.entries, {0, 0, s.keep, s.set});
+      c_.count.entries_written += s.entries;
+    }
     m_.changes.clear();
   }
 
@@ -209,6 +248,7 @@ class entry_writer {
   commit_memory& m_;
   const F& f_;
   const geometry& s_;
+  const table_ops& ops_;
 };
 
 }  // namespace quire::runtime

@@ -102,7 +102,8 @@ class report_queue {
 struct removed_table {
   table_address table;
   gfn first{};
-  unsigned level = 0;  ///< of the table
+  unsigned level = 0;    ///< of the table
+  bool emptied = false;  ///< all its entries are empty
 };
 
 /// Removed tables that wait for the flush.

@@ -37,11 +37,36 @@ struct section_in_transit {
   gfn_range hint;
 };
 
-/// What the newest record of a queue has claimed, by level.
+/// What the newest record of a queue has claimed.
 struct newest_claims {
-  gfn table[arch::level_limit] = {};  ///< a map: the last table
-  bool valid = false;                 ///< `table` is meaningful
-  table_need split{};                 ///< other operations: tables for splitting leaves at both ends
+  static constexpr gfn none{~std::uint64_t{0}};  // shares no table with any page
+  gfn last = none;       ///< a page on whose way all tables are claimed, for a map of level-0 leaves
+  table_need split{};    ///< other operations: tables for splitting leaves at both ends, by level
+  bool split_all = true; ///< however far the record grows, it splits no more than that
+};
+
+/// What decides, without a look at the space, whether an update can be queued by a few compares.
+struct append_limits {
+  std::uint64_t output_pages = 0;
+  std::uint64_t outside_parent = 0;  ///< bits in which pages of one level-1 table agree; all bits where pages are no granules
+  std::uint64_t outside_table = 0;        ///< the same of one level-0 table
+  std::uint64_t outside_grandparent = 0;  ///< the same of one level-2 table
+  std::uint64_t table_pages = 0;     ///< of a level-0 table
+  std::uint64_t join_pages = 0;      ///< records of maps may join inside each so many pages; 1: leaves form groups
+  std::uint64_t input_pages = 0;
+  std::uint64_t inside_granule = 0;  ///< bits of a page number that are 0 in aligned ones
+  update_kind unmap;                 ///< of the space's unmaps
+
+  /// @param max_leaf  of the space
+  append_limits(const geometry& s, unsigned max_leaf)
+      : output_pages(s.output_pages), outside_parent(agreeing(s, 1)), outside_table(agreeing(s, 0)), outside_grandparent(agreeing(s, 2)),
+        table_pages(s.table_pages(0)), join_pages(s.group_bits[0] ? 1 : s.table_pages(0)), input_pages(s.input_pages),
+        inside_granule(s.slot_pages(0) - 1), unmap(operation::unmap, {}, max_leaf, false, harvest::none) {}
+
+ private:
+  static std::uint64_t agreeing(const geometry& s, unsigned level) {
+    return s.slot_pages(0) > 1 ? ~std::uint64_t{0} : ~(s.table_pages(level < s.top() ? level : s.top()) - 1);
+  }
 };
 
 /// One per (cpu, space), made on first use.
@@ -51,6 +76,11 @@ struct newest_claims {
 ///   other cpus          -              L           L         -     (but `count` and `queue.pending()`, to look)
 /// L: under `drain_lock`.
 struct section {
+  explicit section(const append_limits& l) : limits(l) {}
+
+  append_limits limits;
+  /// Attributes of the map that was checked last, as they are in memory.
+  std::uint32_t good = 0;
   unsigned cpu = 0;
   runtime::space* where = nullptr;
   /// Names the (cpu, space) outside sections, as long as the space lives.
@@ -67,7 +97,13 @@ struct section {
   batch queue;
   table_need reserved{};     ///< claims that the queue holds, by level
   newest_claims newest;
+  std::uint32_t prepaid_parents = 0;  ///< level-1 tables that are claimed beyond what `newest` tells
+  leaf_shortcut shortcut;
   counters count;
+  /// More of count.updates, in parts, so that neighbouring calls do not wait for each other's store.
+  static constexpr unsigned grown_parts = 4;
+  std::uint64_t grown[grown_parts] = {};
+  std::uint64_t direct = 0;  ///< immediate maps by `shortcut`; in none of the counters yet
   /// Held by whoever commits what is queued: the owner, or a cpu that drains it. Holders wait for tables and flushes, so
   /// it is never taken in a phase.
   alignas(64) spin_lock drain_lock;
@@ -75,7 +111,68 @@ struct section {
   std::atomic<std::uint64_t> drains{0};  ///< odd while another cpu commits what is queued, under `drain_lock`
 
   bool lazy() const { return depth > 0 && paused == 0; }
+
+  /// Queues an update if a few compares tell that this can be done. Owning cpu, in a section.
+  /// A map: of one page, with attributes as in the map before, that continues the newest record inside a table, or lies under
+  /// the same level-1 table as the one before, so that its tables are claimed already.
+  /// Cost: 20 to 30 instructions, none of them locked.
+  bool append_map(gfn_range r, hfn out, attributes a, guard g);
+  bool append_unmap(gfn_range r);
+  /// Lets the newest record grow from now on by few compares, as far as that is possible.
+  void let_grow();
 };
+
+inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
+  if (r.pages != 1) return false;
+  const update_kind k = update_kind(operation::map, a, 0, false, harvest::none).with(g);
+  if (queue.ends_before(r.first)) [[likely]] {
+    if (!queue.grow_by_page(r.first, out, k)) return false;
+    ++grown[r.first.value % grown_parts];
+    return true;
+  }
+  const std::uint64_t from_newest = r.first.value ^ newest.last.value;
+  if (std::bit_cast<std::uint32_t>(a) != good || out.value >= limits.output_pages) return false;
+  if ((from_newest & limits.outside_parent) != 0) {
+    if ((from_newest & limits.outside_grandparent) != 0 || prepaid_parents == 0 || queue.prepaid_spent()) return false;
+    --prepaid_parents;
+    newest.last = r.first;
+  }
+  if (!queue.append_if_prepaid(r.first, out, k)) {
+    if ((from_newest & limits.outside_table) != 0 || queue.empty() || queue.full()) return false;
+    queue.append({r, out, k});  // in a table that is claimed already
+  }
+  ++count.updates;
+  return true;
+}
+
+inline bool section::append_unmap(gfn_range r) {
+  if (r.pages == 1 && queue.ends_before(r.first) && queue.grow_by_page(r.first, limits.unmap)) [[likely]] {
+    ++grown[r.first.value % grown_parts];
+    return true;
+  }
+  // Where no leaf is larger than a page, nothing is split, so nothing has to be claimed.
+  if (limits.unmap.leaf_level() != 0 || queue.full() || queue.ends_before(r.first) || !lazy()) return false;
+  if (r.pages - 1 >= limits.input_pages || r.first.value > limits.input_pages - r.pages) return false;
+  if (((r.first.value | r.pages) & limits.inside_granule) != 0) return false;
+  queue.append({r, {}, limits.unmap});
+  newest.last = newest_claims::none;  // it may take a table out that was claimed for
+  let_grow();
+  ++count.updates;
+  return true;
+}
+
+inline void section::let_grow() {
+  const gfn_range r = queue.newest();
+  const update_kind k = queue.newest_kind();
+  if (k == limits.unmap && limits.inside_granule == 0 && newest.split_all) {
+    queue.grow_up_to(limits.input_pages);
+  } else if (k.op() == operation::map && k.leaf_level() == 0 && limits.inside_granule == 0) {
+    const std::uint64_t last = r.end().value - 1;
+    const std::uint64_t end = last - last % limits.join_pages + limits.join_pages;
+    const std::uint64_t outputs = r.first.value + (limits.output_pages - queue.newest_output().value);
+    queue.grow_up_to(end < outputs ? end : outputs);
+  }
+}
 
 /// The state that the caller sees now.
 inline lazy_state* current(const section& s) { return s.inside ? s.inside : s.outside; }

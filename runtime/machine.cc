@@ -24,7 +24,7 @@ status machine::start(const platform& p, const machine_options& o) {
   void* memory = p.allocate(p.context, sizeof(cpu_context) * capacity, alignof(cpu_context));
   if (!memory) return status::no_memory;
   cpus_ = {static_cast<cpu_context*>(memory), capacity};
-  for (unsigned i = 0; i < capacity; ++i) (new (&cpus_[i]) cpu_context)->index = i;
+  for (unsigned i = 0; i < capacity; ++i) (new (&cpus_[i]) cpu_context)->start(i);
   using word = owner_words::word;
   void* words = p.allocate(p.context, sizeof(word) * owner_words::count, alignof(word));
   if (words) {
@@ -69,6 +69,7 @@ status machine::register_cpu(unsigned cpu) {
     c.memory = new (memory) commit_memory;
   }
   c.interrupts = 0;
+  c.forget();
   c.registered = true;
   return status::ok;
 }
@@ -104,6 +105,7 @@ status machine::remove_cpu(unsigned cpu) {
     space* where = slot.load(std::memory_order_relaxed);  // relaxed: slots change under lock_
     section* s = where ? where->sections[cpu].load(std::memory_order_relaxed) : nullptr;  // relaxed: made on this cpu
     if (s) s->outside = nullptr;  // names nothing until state() is asked again
+    cpus_[cpu].forget();
   }
   const std::uint64_t saved = host_.open_tables ? host_.open_tables(host_.context, cpu) : 0;
   for (unsigned i = 0; i < pool_count_; ++i) pools_[i].retire(cpu);
@@ -162,9 +164,9 @@ status machine::finish_space(unsigned cpu, space& s) {
     if (failed == status::ok) {
       s.id = id;
       s.first_generation = next_generation_;
-      s.root = roots->take(cpu);
+      s.root = roots->take(cpu).table;
       s.backend->clear(host_, s, s.root, s.shape.top());
-      s.count_tables(1, roots->frame_bytes());
+      s.count_tables(1, static_cast<std::int64_t>(roots->frame_bytes()));
       spaces_[id].store(&s, std::memory_order_release);  // release: find() sees a complete space
     }
   }
@@ -182,6 +184,7 @@ status machine::destroy_space(unsigned cpu, space* s) {
     spaces_[s->id].store(nullptr, std::memory_order_relaxed);  // relaxed: no call on the space is in progress
     for (unsigned i = 0; i < cpus_.count; ++i) {
       const section* used = s->sections[i].load(std::memory_order_relaxed);  // relaxed: likewise
+      if (used) cpus_[i].forget(*used);
       const std::uint64_t newest = used ? used->generation : s->first_generation;
       if (newest >= next_generation_) next_generation_ = newest + 1;
     }
@@ -204,7 +207,11 @@ void machine::free_space(space& s) {
 
 counters machine::counts(unsigned cpu, const space& s) const {
   const section* used = s.sections[cpu].load(std::memory_order_acquire);  // acquire: pairs with make_section()
-  return used ? used->count : counters{};
+  if (!used) return {};
+  counters c = used->count;
+  for (const std::uint64_t more : used->grown) c.updates += more;
+  for (std::uint64_t* each : {&c.updates, &c.runs, &c.commits, &c.entries_written}) *each += used->direct;
+  return c;
 }
 
 std::uint64_t machine::tables_in_use() const {

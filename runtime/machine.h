@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/lazy_state.h"
+#include "runtime/lookup_ops.h"
 #include "runtime/status.h"
 
 namespace quire::runtime {
@@ -69,6 +70,7 @@ class machine {
     space* s = nullptr;
     if (const status failed = allocate_space(o, arch::geometry_of(f), s); failed != status::ok) return failed;
     s->set_format(f);
+    s->walk = arch::walk_shape_of(f);
     s->backend = &backend_for<F>();
     const status done = finish_space(cpu, *s);
     if (done == status::ok) {
@@ -120,7 +122,10 @@ class machine {
   /// Undoes one pause(); the last one restores depth, hint and state. Errors: bad_state, not_paused.
   status resume(lazy_state* l);
   /// Interrupt context of a cpu: calls are immediate there and leave the interrupted section alone. Nests.
-  void enter_interrupt(unsigned cpu) { ++cpus_[cpu].interrupts; }
+  void enter_interrupt(unsigned cpu) {
+    ++cpus_[cpu].interrupts;
+    cpus_[cpu].forget();
+  }
   void leave_interrupt(unsigned cpu) { --cpus_[cpu].interrupts; }
   bool in_interrupt(unsigned cpu) const { return cpus_[cpu].interrupts > 0; }
   /// The range given to the enter() that opened the section of `l`; empty if none. Errors: as bad_state, empty.
@@ -135,14 +140,20 @@ class machine {
   ///
   /// @param g  leaves the update out if the guard has moved on when it is committed: counters::cancelled_updates
   status map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level = arch::level_limit - 1,
-             guard g = {});
+             guard g = {}) {
+    if (section* s = found_section(l); s && s->append_map(r, out, a, g)) [[likely]] return status::ok;
+    return map_slowly(l, r, out, a, max_leaf_level, g);
+  }
   /// As map(), but leaves mapped pages alone and counts them in counters::kept_pages.
   status map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a,
                           unsigned max_leaf_level = arch::level_limit - 1, guard g = {});
   /// As map(), with leaves of exactly `level`; range and frame are aligned to it.
   status map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned level, guard g = {});
   /// Removes mappings; holes are skipped. The space's observer hears what was removed, with A and D.
-  status unmap(lazy_state* l, gfn_range r);
+  status unmap(lazy_state* l, gfn_range r) {
+    if (section* s = found_section(l); s && s->append_unmap(r)) [[likely]] return status::ok;
+    return unmap_slowly(l, r);
+  }
   /// Changes the access of the mapped pages of `r`; address, type and options stay. Only a.access counts.
   status protect(lazy_state* l, gfn_range r, perm access);
   /// Reports and clears A and D of the mapped pages of `r`, see `harvest`.
@@ -151,6 +162,12 @@ class machine {
   /// What page `g` maps to, queued updates of this (cpu, space) included; in interrupt context, the tables alone.
   /// Errors: bad_state, bad_range. `found` is false in holes.
   status lookup(lazy_state* l, gfn g, mapping& m, bool& found);
+  /// Puts the 4 KiB frame that each page maps to into the place of the same index, no_frame for a hole; queued updates count
+  /// as in lookup(). Pages may be in any order and repeat; `frames` is as long as `pages`, and another memory.
+  /// Errors: bad_state; bad_range if a page lies beyond the input size, or the lengths differ. Then `frames` is untouched.
+  /// Context: as lookup(). Cost: many walks at a time, some ns a page, by batches of 64 best; pages inside the range that
+  /// queued updates span cost a lookup() each.
+  status lookup_many(lazy_state* l, std::span<const gfn> pages, std::span<hfn> frames);
   /// Calls `visit` for each leaf, and each part of one that queued updates make different, inside `r` in order.
   /// The callback may update; it sees no leaf twice. Errors: bad_state, bad_range, stopped.
   using visitor = bool (*)(void* context, const mapping& m);
@@ -174,6 +191,18 @@ class machine {
   table_pool* pool_of(std::size_t bytes);
   section* make_section(unsigned cpu, space& s);
   section* find(lazy_state* l) const;
+  /// The section of `l` if it was found lately and its updates are queued still, or immediate still, outside of sections; else
+  /// null. Always null where the platform tells current_cpu, which find() has to ask.
+  section* found_section(const lazy_state* l) const {
+    const unsigned cpu = state_handle(l).cpu();
+    return cpu < cpus_.count ? cpus_[cpu].found(l) : nullptr;
+  }
+  void note_found(section& s, const lazy_state* l) {
+    if (!host_.current_cpu) cpus_[s.cpu].note(l, s);
+  }
+  bool prepay(section& s);
+  bool put_directly(section& s, gfn g, hfn out, attributes a);
+
   bool queues(const section& s) const { return s.lazy() && !in_interrupt(s.cpu); }
 
   void close_tables(section& s, std::uint64_t saved);
@@ -187,7 +216,9 @@ class machine {
   void release_cpu_memory();
   void close_space(section& s);
   void open_space(section& s);
-  status submit(lazy_state* l, const update& u);
+  status map_slowly(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g);
+  status unmap_slowly(lazy_state* l, gfn_range r);
+  status submit(section& s, const update& u);
   status submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what);
   status commit_now(section& s, const update& u);
   status commit_scarce(section& s, const update& u);
@@ -197,7 +228,7 @@ class machine {
   status reserve(const section& s, const table_need& need);
   void unreserve(const section& s, table_need& claims);
   piece view(section& s, gfn g, gfn end) const;
-  piece view_once(const section& s, gfn g, gfn end) const;
+  piece view_once(section& s, gfn g, gfn end) const;
   piece view_between_drains(section& s, gfn g, gfn end) const;
   commit_context context_of(section& s, table_need& claims, flush_reason reason);
 

@@ -28,7 +28,7 @@ status check_map(const geometry& s, gfn_range r, hfn out, attributes a) {
 // `k` holds everything but attributes and leaf level.
 status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, const update_kind& k,
                          unsigned max_leaf_level) {
-  const section* s = find(l);
+  section* s = find(l);
   if (!s) return status::bad_state;
   const space& where = *s->where;
   if (const status bad = check_map(where.shape, r, out, a); bad != status::ok) return bad;
@@ -36,10 +36,15 @@ status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, cons
       max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
   if (a.options & where.shape.level0_options) cap = 0;
   const unsigned leaf = largest_leaf(where.shape, r, out, cap);
-  return submit(l, {r, out, k.with(a, leaf)});
+  s->good = std::bit_cast<std::uint32_t>(a);
+  return submit(*s, {r, out, k.with(a, leaf)});
 }
 
-status machine::map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g) {
+status machine::map_slowly(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g) {
+  if (section* s = found_section(l); s && r.pages == 1) {
+    if (s->depth == 0 && g.index == 0 && put_directly(*s, r.first, out, a)) return status::ok;
+    if (s->depth > 0 && !s->queue.empty() && (s->queue.prepaid_spent() || s->prepaid_parents == 0) && prepay(*s) && s->append_map(r, out, a, g)) return status::ok;
+  }
   return map_with(l, r, out, a, update_kind(operation::map, {}, 0, false, harvest::none).with(g),
                   max_leaf_level);
 }
@@ -61,7 +66,7 @@ status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, uns
                   level);
 }
 
-status machine::unmap(lazy_state* l, gfn_range r) {
+status machine::unmap_slowly(lazy_state* l, gfn_range r) {
   return submit_range(l, r, operation::unmap, {}, harvest::none);
 }
 
@@ -79,38 +84,92 @@ status machine::harvest_status(lazy_state* l, gfn_range r, harvest what) {
 // The leaf level of a record that maps nothing is the largest that it may meet: records join only between
 // leaves of that size, so that a section splits the same leaves as the same updates outside of one.
 status machine::submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what) {
-  const section* s = find(l);
-  if (!s) return status::bad_state;
-  return submit(l, {r, {}, update_kind(op, a, s->where->options.max_leaf_level, false, what)});
-}
-
-status machine::submit(lazy_state* l, const update& u) {
   section* s = find(l);
   if (!s) return status::bad_state;
-  const geometry& shape = s->where->shape;
-  if (const status bad = check_range(shape, u.range); bad != status::ok) return bad;
-  if (!queues(*s)) return commit_now(*s, u);
+  if (const status bad = check_range(s->where->shape, r); bad != status::ok) return bad;
+  return submit(*s, {r, {}, update_kind(op, a, s->where->options.max_leaf_level, false, what)});
+}
 
-  const bool joins = s->queue.continues(shape, u);
-  if (!joins && s->queue.full()) {
-    ++s->count.forced_commits;
-    commit_queue(*s, flush_reason::full_queue);
+// `u` was checked.
+status machine::submit(section& s, const update& u) {
+  if (!queues(s)) {
+    if (s.depth == 0 && s.paused == 0 && !in_interrupt(s.cpu)) note_found(s, s.outside);
+    return commit_now(s, u);
+  }
+  note_found(s, s.inside);
+
+  const geometry& shape = s.where->shape;
+  const bool joins = s.queue.continues(shape, u);
+  if (!joins && s.queue.full()) {
+    ++s.count.forced_commits;
+    commit_queue(s, flush_reason::full_queue);
   }
   table_need need;
-  if (need_of(*s->where, s->newest, u, joins ? s->queue.newest() : gfn_range{}, need)) {
-    if (reserve(*s, need) != status::ok) {
-      s->newest.valid = false;  // it was not claimed
-      return commit_scarce(*s, u);
+  if (need_of(*s.where, s.newest, u, joins ? s.queue.newest() : gfn_range{}, need)) {
+    if (reserve(s, need) != status::ok) {
+      s.newest.last = newest_claims::none;  // it was not claimed
+      return commit_scarce(s, u);
     }
-    for (unsigned level = 0; level < shape.top(); ++level) s->reserved[level] += need[level];
+    for (unsigned level = 0; level < shape.top(); ++level) s.reserved[level] += need[level];
   }
   if (joins) {
-    s->queue.grow(u);
+    s.queue.grow(u);
   } else {
-    s->queue.append(u);
+    s.queue.append(u);
   }
-  ++s->count.updates;
+  s.let_grow();
+  ++s.count.updates;
   return status::ok;
+}
+
+// Maps a page at once if its entry is empty and in the table that the map before has found: all of a commit that is left
+// then is its phase.
+bool machine::put_directly(section& s, gfn g, hfn out, attributes a) {
+  const leaf_shortcut& way = s.shortcut;
+  const std::uint64_t i = g.value - way.first;
+  if (i >= way.pages || std::bit_cast<std::uint32_t>(a) != way.attributes || out.value >= way.below) return false;
+  cpu_context& cpu = cpus_[s.cpu];
+  cpu.phase.raise();
+  bool done = false;
+  const std::size_t frame_bytes = s.where->shape.table_bytes[0];
+  const owner_words::held_by held(owners_, s.cpu);
+  // relaxed: after the fence of raise()
+  if (s.where->closed.load(std::memory_order_relaxed) == 0 && s.where->unlinks() == way.unlinks &&
+      held(way.table, static_cast<unsigned>(__builtin_ctzll(frame_bytes)))) {
+    const std::atomic_ref<std::uint64_t> entry(way.entries[i]);
+    const auto in_order = [&way](std::uint64_t e) { return way.swapped ? __builtin_bswap64(e) : e; };
+    done = entry.load(std::memory_order_acquire) == in_order(way.empty);  // acquire: as slot::load()
+    if (done) entry.store(in_order(way.leaf + out.value * way.step), std::memory_order_release);  // release: as slot::store()
+  }
+  cpu.phase.lower();
+  s.direct += done;
+  return done;
+}
+
+// Claims tables for maps to come, without asking the platform, so that these are queued by few compares. False: none.
+bool machine::prepay(section& s) {
+  constexpr std::uint32_t most = 256, parents = 32;
+  const std::uint32_t room = s.queue.to_prepay();
+  const unsigned top = s.where->shape.top();
+  std::uint32_t tables = room < most ? room : most;
+  if (top == 0) {
+    s.queue.prepay(tables);
+    return tables > 0;
+  }
+  table_pool& pool = *s.where->pools[0];
+  if (tables > 0 && pool.reserve_unused(s.cpu, tables) != status::ok) {
+    const std::uint64_t slack = pool.slack(s.cpu);  // what it keeps for itself is less, and the centre has not enough
+    tables = static_cast<std::uint32_t>(slack);
+    pool.slack(s.cpu) -= tables;
+  }
+  s.reserved[0] += tables;
+  s.queue.prepay(tables);
+  const bool more = top > 1 && s.prepaid_parents == 0 && s.where->pools[1]->reserve_unused(s.cpu, parents) == status::ok;
+  if (more) {
+    s.prepaid_parents = parents;
+    s.reserved[1] += parents;
+  }
+  return tables > 0 || more;
 }
 
 // Tables that `u` may take, if nothing is mapped when it is committed; false: none. What the update before it
@@ -121,33 +180,37 @@ bool machine::need_of(const space& where, newest_claims& newest, const update& u
   const geometry& shape = where.shape;
   if (u.kind.op() != operation::map) {
     if (u.kind.op() == operation::unmap)
-      newest.valid = false;  // it may take a table out that was claimed for
+      newest.last = newest_claims::none;  // it may take a table out that was claimed for
     if (where.options.max_leaf_level == 0) return false;
     const gfn_range whole = run.pages ? gfn_range{run.first, run.pages + u.range.pages} : u.range;
     need = tables_to_split(shape, whole, where.options.max_leaf_level);
+    newest.split_all = true;
     for (unsigned level = 0; level < shape.top(); ++level) {
       const std::uint64_t held = run.pages ? newest.split[level] : 0;
       newest.split[level] = need[level] > held ? need[level] : held;
       need[level] = newest.split[level] - held;
+      const bool begins_inside = whole.first != shape.table_first(whole.first, level);
+      const bool leaf_above = level < where.options.max_leaf_level;  // of leaf levels there are no gaps
+      if (leaf_above && newest.split[level] != begins_inside + std::uint64_t{1}) newest.split_all = false;
     }
     return true;
   }
+  const gfn before = newest.last;
   if (u.kind.leaf_level() > 0) {
-    newest.valid = false;
+    newest.last = newest_claims::none;
     need = tables_to_map(shape, u.range, u.kind.leaf_level(), shape.top());
     return true;
   }
-  const gfn last = u.range.first + (u.range.pages - 1);
-  if (newest.valid && shape.table_first(u.range.first, 0) == newest.table[0] &&
-      shape.table_first(last, 0) == newest.table[0]) {
-    return false;
+  newest.last = u.range.first + (u.range.pages - 1);
+  if (shape.table_first(u.range.first, 0) == shape.table_first(newest.last, 0)) {
+    unsigned level = 0;  // from the one on whose table `before` lies in, too, all are claimed
+    for (need = {}; level < shape.top() && shape.table_first(newest.last, level) != shape.table_first(before, level); ++level) need[level] = 1;
+    return level > 0;
   }
   need = tables_to_map(shape, u.range, 0, shape.top());
   for (unsigned level = 0; level < shape.top(); ++level) {
-    if (newest.valid && shape.table_first(u.range.first, level) == newest.table[level]) --need[level];
-    newest.table[level] = shape.table_first(last, level);
+    if (shape.table_first(u.range.first, level) == shape.table_first(before, level)) --need[level];
   }
-  newest.valid = true;
   return true;
 }
 

@@ -13,6 +13,7 @@ namespace quire::runtime {
 inline void full_fence() {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"  // Clang has no such warning as the next
 #pragma GCC diagnostic ignored \
     "-Wtsan"  // the thread sanitizer sees no fences; what they guard here is atomic anyway
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -71,6 +72,23 @@ class owner_words {
  public:
   using word = std::atomic<std::uint32_t>;
   static constexpr std::uint32_t count = 1u << 15;  // 128 KiB; tables beyond as many share words
+
+  /// Tells of tables whether acquire() would answer `held` at once: held from earlier in the phase, or never another cpu's.
+  /// Then a table may be reached by any link that was read in this phase, since nobody else can have taken it out
+  /// meanwhile. Cost: one load.
+  class held_by {
+   public:
+    held_by(const owner_words& o, unsigned cpu) : words_(o.words_), biased_(make(state::biased, cpu)), locked_(make(state::locked, cpu)) {}
+    [[gnu::always_inline]] bool operator()(arch::table_address t, unsigned frame_shift) const {
+      // acquire: as in acquire()
+      const std::uint32_t seen = words_[(t.byte >> frame_shift) & (count - 1)].load(std::memory_order_acquire);
+      return seen == biased_ || seen == locked_;
+    }
+
+   private:
+    const word* words_;
+    std::uint32_t biased_, locked_;
+  };
 
   void start(word* words) { words_ = words; }
   word* all() const { return words_; }

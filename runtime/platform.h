@@ -46,6 +46,8 @@ struct platform {
   /// It is never given back before the machine stops. Not called by leave, flush or pause, with one exception: if another
   /// cpu took out a table that the commit had just made, and no frame is free in the pool for making it again.
   bool (*allocate_tables)(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) = nullptr;
+  /// True if allocate_tables() gives memory whose bytes are all 0: then tables that stay nearly empty need no filling.
+  bool tables_zeroed = false;
   /// Table memory at physical address p is accessed at virtual address p + table_offset (modulo 2^64). A number,
   /// not a function, since it is needed once per level of every walk.
   std::uint64_t table_offset = 0;

@@ -6,7 +6,7 @@ namespace quire::runtime {
 section* machine::make_section(unsigned cpu, space& s) {
   void* memory = host_.allocate(host_.context, sizeof(section), alignof(section));
   if (!memory) return nullptr;
-  auto* made = new (memory) section;
+  auto* made = new (memory) section(append_limits(s.shape, s.options.max_leaf_level));
   made->cpu = cpu;
   made->where = &s;
   made->generation = s.first_generation;
@@ -35,28 +35,33 @@ lazy_state* machine::state(unsigned cpu, space& where) {
 }
 
 lazy_state* machine::enter(unsigned cpu, space& where, gfn_range hint) {
-  if (!state(cpu, where)) return nullptr;
-  section& s = *where.sections[cpu].load(std::memory_order_relaxed);  // relaxed: as in state()
+  if (cpu >= cpus_.count || !cpus_[cpu].registered) return nullptr;
+  const section* known = where.sections[cpu].load(std::memory_order_relaxed);  // relaxed: as in state()
+  if ((!known || !known->outside) && !state(cpu, where)) return nullptr;
+  section& s = *where.sections[cpu].load(std::memory_order_relaxed);  // relaxed: likewise
   if (s.paused > 0 || in_interrupt(cpu)) return current(s);
   if (s.depth++ == 0) {
     ++s.generation;
     s.inside = state_handle(s.generation, where.id, cpu).pointer();
     s.hint = hint;
     if (host_.open_tables) s.saved = host_.open_tables(host_.context, cpu);
+    note_found(s, s.inside);
   }
   return s.inside;
 }
 
 status machine::leave(lazy_state* l) {
-  section* s = find(l);
+  section* s = found_section(l);
+  if (!s) s = find(l);
   if (!s) return status::bad_state;
   if (s->paused > 0 || in_interrupt(s->cpu)) return status::ok;
   if (l != s->inside) return status::no_section;
-  commit_queue(*s, flush_reason::leave);
+  if (!s->queue.empty()) commit_queue(*s, flush_reason::leave);
   if (--s->depth > 0) {
     let_writes_out(*s);
   } else {
     close_tables(*s, s->saved);
+    cpus_[s->cpu].forget(*s);
     s->inside = nullptr;
     s->hint = {};
   }
@@ -77,6 +82,7 @@ status machine::pause(lazy_state* l) {
   section* s = find(l);
   if (!s) return status::bad_state;
   if (in_interrupt(s->cpu)) return status::ok;
+  cpus_[s->cpu].forget(*s);
   if (s->paused == 0 && s->depth > 0) {
     commit_queue(*s, flush_reason::pause);
     close_tables(*s, s->saved);
@@ -118,7 +124,9 @@ void machine::let_writes_out(section& s) {
 }
 
 commit_context machine::context_of(section& s, table_need& claims, flush_reason reason) {
-  return {host_, *s.where, owners_, cpus_, cpus_[s.cpu], s.count, claims, reason};
+  const bool alone = !host_.open_tables && !host_.close_tables && !host_.barrier;
+  return {host_, *s.where, owners_, cpus_, cpus_[s.cpu], s.count, claims, reason,
+          alone && reason == flush_reason::immediate ? &s.shortcut : nullptr};
 }
 
 void machine::commit(section& s, const update_list& updates, table_need& claims, flush_reason reason) {
@@ -137,7 +145,8 @@ void machine::commit_queue(section& s, flush_reason reason) {
     s.queue.retire();
   }
   unreserve(s, s.reserved);
-  s.newest.valid = false;
+  s.newest.last = newest_claims::none;
+  s.prepaid_parents = 0;
 }
 
 // Keeps commits of other cpus out of the space, once those in progress are over.

@@ -4,6 +4,7 @@
 #include <new>
 #include <type_traits>
 
+#include "arch/walk_shape.h"
 #include "runtime/cpu.h"
 #include "runtime/prepare.h"
 #include "runtime/table_pool.h"
@@ -28,6 +29,7 @@ struct space {
   std::uint32_t id = 0;
   const runtime::backend* backend = nullptr;
   geometry shape;
+  arch::walk_shape walk;            // for lookups of many pages
   std::uint64_t root_register = 0;  ///< EPTP, VTTBR or ASCE
   table_address root;
   space_options options;
@@ -43,8 +45,18 @@ struct space {
   /// Goes up before frames of tables that were taken out can be used again: a lookup that read from such a frame finds
   /// another version afterwards, and starts over.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }  // acquire: see move_version()
+  /// Where version() is read, for loops that do so often.
+  const std::atomic<std::uint64_t>& version_word() const { return version_; }
   void move_version() {
     version_.fetch_add(1, std::memory_order_acq_rel);  // acq_rel: comes before whatever is written to the frames
+  }
+
+  /// Moves after tables were taken out and before anybody waits for the phases that may still be inside: a phase that finds
+  /// it as it was may use a table that it reached by a walk before, in an earlier phase.
+  std::uint64_t unlinks() const { return unlinks_.load(std::memory_order_acquire); }  // acquire: see note_unlinked()
+  void note_unlinked() {
+    unlinks_.fetch_add(1, std::memory_order_acq_rel);  // acq_rel: comes after the tables were taken out
+    full_fence();  // the mark is out before phases are looked at, see phase_word::raise()
   }
 
   /// The guard's value now, for updates that are resolved from here on. `index` is 1..63.
@@ -83,13 +95,13 @@ struct space {
   }
   runners ran() { return ran_.fetch_or(0, std::memory_order_acq_rel); }  // acq_rel: see note_run()
 
-  /// A table of so many bytes was taken into the tree (change 1) or out of it (-1).
-  void count_tables(int change, std::uint64_t bytes) {
-    const std::uint64_t more = change > 0 ? bytes : ~bytes + 1;
-    tables_.fetch_add(static_cast<std::uint64_t>(change), std::memory_order_relaxed);  // relaxed: a statistic
+  /// So many tables, of so many bytes together, were taken into the tree, or out of it (both negative).
+  void count_tables(std::int64_t tables, std::int64_t bytes) {
+    const auto more = static_cast<std::uint64_t>(bytes);
+    tables_.fetch_add(static_cast<std::uint64_t>(tables), std::memory_order_relaxed);  // relaxed: a statistic
     const std::uint64_t now = table_bytes_.fetch_add(more, std::memory_order_relaxed) + more;  // relaxed: likewise
     std::uint64_t peak = peak_table_bytes();
-    while (change > 0 && now > peak &&
+    while (tables > 0 && now > peak &&
            !peak_bytes_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {  // relaxed: likewise
     }
   }
@@ -107,6 +119,7 @@ struct space {
  private:
   std::atomic<runners> ran_{nobody};
   std::atomic<std::uint64_t> version_{0};
+  std::atomic<std::uint64_t> unlinks_{0};
   std::atomic<std::uint32_t> guards_[guard::count] = {};
   std::atomic<std::uint64_t> tables_{0};
   std::atomic<std::uint64_t> table_bytes_{0};

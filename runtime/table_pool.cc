@@ -50,9 +50,9 @@ bool table_pool::grow(std::uint64_t least) {
       continue;
     }
     while (fresh_left_) {  // an earlier remainder joins the list, its lowest frame first
-      const std::uint64_t frame = fresh_ + --fresh_left_ * frame_bytes_;
-      set_next(frame, list_);
-      list_ = frame;
+      const std::uint64_t name = name_of({{fresh_ + --fresh_left_ * frame_bytes_}, platform_->tables_zeroed});
+      set_next(name, list_);
+      list_ = name;
     }
     fresh_ = physical;
     fresh_left_ = frames;
@@ -64,36 +64,35 @@ bool table_pool::grow(std::uint64_t least) {
 }
 
 status table_pool::claim(cpu_stock& own, std::uint64_t frames, bool may_grow) {
-  const std::uint64_t wanted = own.reserved + frames;
-  const std::uint64_t least = wanted > own.listed + own.claims ? wanted - own.listed - own.claims : 0;
+  const std::uint64_t least = frames > own.slack ? frames - own.slack : 0;
   const lock_guard hold(lock_, *platform_);
   if (free_ - claimed_ < least && (!may_grow || !grow(least - (free_ - claimed_)))) return status::no_tables;
   const std::uint64_t more = least + options_.cache_frames;
   const std::uint64_t got = free_ - claimed_ < more ? free_ - claimed_ : more;
   claimed_ += got;
   own.claims += got;
-  own.reserved += frames;
+  own.slack += got - frames;
   return status::ok;
 }
 
 void table_pool::unreserve(unsigned cpu, std::uint64_t frames) {
   cpu_stock& own = stocks_[cpu];
-  QUIRE_INVARIANT(frames <= own.reserved, "only what was reserved is given back");
-  own.reserved -= frames;
-  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
+  QUIRE_INVARIANT(frames <= own.reserved(), "only what was reserved is given back");
+  own.slack += frames;
+  if (own.slack > 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
 }
 
 std::uint64_t table_pool::pop_central() {
   if (list_ != no_frame) {
-    const std::uint64_t frame = list_;
-    list_ = next_of(frame);
-    return frame;
+    const std::uint64_t name = list_;
+    list_ = next_of(name);
+    return name;
   }
   QUIRE_INVARIANT(fresh_left_ > 0, "a claim on the centre is backed by a free frame");
-  const std::uint64_t frame = fresh_;
+  const std::uint64_t name = name_of({{fresh_}, platform_->tables_zeroed});
   fresh_ += frame_bytes_;
   --fresh_left_;
-  return frame;
+  return name;
 }
 
 // Moves claimed frames from the centre into the list, so that take() seldom needs the lock. They are linked in
@@ -103,7 +102,7 @@ void table_pool::fetch(cpu_stock& own) {
   std::uint64_t n = 0;
   {
     const lock_guard hold(lock_, *platform_);
-    const std::uint64_t wanted = own.reserved < batch_frames ? own.reserved : batch_frames;
+    const std::uint64_t wanted = own.reserved() < batch_frames ? own.reserved() : batch_frames;
     for (; n < wanted && n < own.claims; ++n) frames[n] = pop_central();
     free_ -= n;
     claimed_ -= n;
@@ -116,45 +115,50 @@ void table_pool::fetch(cpu_stock& own) {
   }
 }
 
-arch::table_address table_pool::take(unsigned cpu) {
+table_pool::frame table_pool::pop(std::uint64_t& list) const {
+  const std::uint64_t name = list;
+  list = next_of(name);
+  if (list != no_frame) __builtin_prefetch(&link_word(list), 1);  // it will be asked for next
+  if (name & zeroed_bit) set_next(name, 0);
+  return {{name & ~zeroed_bit}, (name & zeroed_bit) != 0};
+}
+
+table_pool::frame table_pool::take(unsigned cpu) {
   cpu_stock& own = stocks_[cpu];
-  QUIRE_INVARIANT(own.reserved > 0, "a commit takes only what was reserved");
+  QUIRE_INVARIANT(own.reserved() > 0, "a commit takes only what was reserved");
   if (own.listed == 0) fetch(own);
-  const std::uint64_t frame = own.list;
-  own.list = next_of(frame);
   --own.listed;
-  --own.reserved;
   bump(own.taken, 1);
-  return {frame};
+  return pop(own.list);
 }
 
-void table_pool::put_back(unsigned cpu, arch::table_address frame) {
+void table_pool::put_back(unsigned cpu, const frame& f) {
   cpu_stock& own = stocks_[cpu];
-  set_next(frame.byte, own.list);
-  own.list = frame.byte;
+  set_next(f.table.byte, own.list);
+  own.list = name_of(f);
   ++own.listed;
-  ++own.reserved;
   bump(own.given, 1);
 }
 
-void table_pool::give(unsigned cpu, arch::table_address frame) {
+void table_pool::give(unsigned cpu, const frame& f) {
   cpu_stock& own = stocks_[cpu];
-  set_next(frame.byte, own.list);
-  own.list = frame.byte;
+  set_next(f.table.byte, own.list);
+  own.list = name_of(f);
   ++own.listed;
+  ++own.slack;
   bump(own.given, 1);
-  if (own.listed + own.claims > own.reserved + 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
+  if (own.slack > 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
 }
 
 void table_pool::retire(unsigned cpu) {
-  QUIRE_INVARIANT(stocks_[cpu].reserved == 0, "a cpu that goes away has no update queued");
+  QUIRE_INVARIANT(stocks_[cpu].reserved() == 0, "a cpu that goes away has no update queued");
   trim(stocks_[cpu], 0);
 }
 
 // Returns what the cpu does not need, but for `keep`: claims first, they cost nothing to get again.
 void table_pool::trim(cpu_stock& own, std::uint64_t keep) {
-  std::uint64_t surplus = own.listed + own.claims - own.reserved;
-  surplus = surplus > keep ? surplus - keep : 0;
+  std::uint64_t surplus = own.slack > keep ? own.slack - keep : 0;
+  own.slack -= surplus;
   const lock_guard hold(lock_, *platform_);
   const std::uint64_t claims = surplus < own.claims ? surplus : own.claims;
   own.claims -= claims;

@@ -26,7 +26,7 @@ struct pool_options {
 /// Different indices run concurrently.
 class table_pool {
  public:
-  /// @param bytes  of a frame; a power of two, at least 8
+  /// @param bytes  of a frame; a power of two, at least 16
   /// Errors: no_memory. Context: any; allocates.
   status start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options);
   /// Frees the pool's records; every frame is the platform's again.
@@ -34,29 +34,41 @@ class table_pool {
 
   std::size_t frame_bytes() const { return frame_bytes_; }
 
+  struct frame {
+    arch::table_address table;
+    bool zeroed = false;  ///< all its words are 0
+  };
+
   /// Claims `frames` for `cpu`. Errors: no_tables, then nothing is claimed. Allocates where the centre is short.
-  /// Cost: three loads and a store while the cpu's own stock lasts. `frames` is far below 2^64.
+  /// Cost: a load and a store while the cpu's own stock lasts. `frames` is far below 2^64.
   status reserve(unsigned cpu, std::uint64_t frames) {
     cpu_stock& own = stocks_[cpu];
-    if (own.reserved + frames <= own.listed + own.claims) {
-      own.reserved += frames;
+    if (frames <= own.slack) {
+      own.slack -= frames;
       return status::ok;
     }
     return claim(own, frames, true);
   }
+  /// What `cpu` keeps for itself and has not promised, in frames: as many can be claimed by taking them off it.
+  std::uint64_t& slack(unsigned cpu) const { return stocks_[cpu].slack; }
   /// As reserve(), but asks the platform for nothing.
-  status reserve_unused(unsigned cpu, std::uint64_t frames) { return claim(stocks_[cpu], frames, false); }
+  status reserve_unused(unsigned cpu, std::uint64_t frames) {
+    cpu_stock& own = stocks_[cpu];
+    if (frames > own.slack) return claim(own, frames, false);
+    own.slack -= frames;
+    return status::ok;
+  }
   /// Takes back claims that turned out not to be needed. Does not block but for the centre's lock.
   void unreserve(unsigned cpu, std::uint64_t frames);
   /// Puts all that `cpu` keeps for itself back where others find it: the cpu goes away. It holds no claim.
   void retire(unsigned cpu);
 
-  /// Turns one claim into a frame. Its content is unspecified. Cannot fail; does not allocate.
-  arch::table_address take(unsigned cpu);
-  /// Undoes take() of the frame that was taken last.
-  void put_back(unsigned cpu, arch::table_address frame);
+  /// Turns one claim into a frame. Its content is unspecified unless it is known to be zero. Cannot fail; does not allocate.
+  frame take(unsigned cpu);
+  /// Undoes take() of the frame that was taken last, and that nobody has written to.
+  void put_back(unsigned cpu, const frame& f);
   /// Gives a frame back. No CPU can reach it any more.
-  void give(unsigned cpu, arch::table_address frame);
+  void give(unsigned cpu, const frame& f);
 
   /// Frames taken and not given back; exact while no cpu is in take() or give().
   std::uint64_t in_use() const;
@@ -65,28 +77,39 @@ class table_pool {
 
  private:
   struct alignas(64) cpu_stock {
-    std::uint64_t reserved = 0;  // claims handed out to updates
-    std::uint64_t listed = 0;    // frames in `list`
-    std::uint64_t claims = 0;    // claims on the centre
-    std::uint64_t list = 0;      // physical address of the first free frame
+    std::uint64_t slack = 0;   // of `listed` and `claims` together, those that no update has claimed
+    std::uint64_t listed = 0;  // frames in `list`
+    std::uint64_t claims = 0;  // claims on the centre
+    std::uint64_t list = 0;    // the first free frame
     std::atomic<std::uint64_t> taken{0};
     std::atomic<std::uint64_t> given{0};
+
+    std::uint64_t reserved() const { return listed + claims - slack; }
   };
 
   status claim(cpu_stock& own, std::uint64_t frames, bool may_grow);
   bool grow(std::uint64_t least);
   void fetch(cpu_stock& own);
   void trim(cpu_stock& own, std::uint64_t keep);
+  // A frame in a list is named by its physical address, plus `zeroed_bit` if all its words are 0 but the one that names the
+  // next frame.
+  // No format takes such a word for a valid entry: a CPU that walks a table after it went, which is a fault, does no harm.
+  static constexpr std::uint64_t zeroed_bit = 8;
+  std::uint64_t name_of(const frame& f) const { return f.table.byte | (f.zeroed ? zeroed_bit : 0); }
+  frame pop(std::uint64_t& list) const;
+
   // Lookups may still read the frame as the table that it was, until they see that it went.
-  std::uint64_t next_of(std::uint64_t frame) const {
-    return link(frame).load(std::memory_order_relaxed);  // relaxed: who owns the list wrote it, or a lock is between
+  std::uint64_t next_of(std::uint64_t name) const {
+    return link(name).load(std::memory_order_relaxed);  // relaxed: who owns the list wrote it, or a lock is between
   }
-  void set_next(std::uint64_t frame, std::uint64_t next) const {
-    link(frame).store(next, std::memory_order_release);  // release: a lookup that reads it sees space::version() moved
+  void set_next(std::uint64_t name, std::uint64_t next) const {
+    link(name).store(next, std::memory_order_release);  // release: a lookup that reads it sees space::version() moved
   }
-  std::atomic_ref<std::uint64_t> link(std::uint64_t frame) const {
-    return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(frame + platform_->table_offset)));
+  std::uint64_t& link_word(std::uint64_t name) const {
+    const std::uint64_t at = (name & ~zeroed_bit) + platform_->table_offset;
+    return *reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(at));
   }
+  std::atomic_ref<std::uint64_t> link(std::uint64_t name) const { return std::atomic_ref(link_word(name)); }
   std::uint64_t pop_central();
 
   const platform* platform_ = nullptr;

@@ -44,6 +44,12 @@ class tables {
 
   slot at(table_address t) const { return slot(words(t)); }
 
+  /// Asks for the table that the entry links, if it does.
+  void prefetch_below(slot at, unsigned level) const {
+    const word e = at.load();
+    if (f_.kind(e, level) == kind::table) __builtin_prefetch(words(f_.table(e, level)), 1);
+  }
+
   void clear(table_address t, unsigned level) const {
     const slot first = at(t);
     // The table's full size, beyond the entries in use at a root that the input size cuts short.

@@ -1,6 +1,8 @@
 // One record of a batch queue: a run of pages to map, unmap, protect or harvest.
 #pragma once
 
+#include <bit>
+
 #include "arch/address.h"
 #include "arch/attributes.h"
 #include "arch/bits.h"
@@ -38,55 +40,53 @@ struct guard {
   std::uint32_t sequence = 0;
 };
 
-/// Everything about an update but its place, packed: a record built from narrow stores would stall when copied.
+/// Everything about an update but its place, packed: a record built from narrow stores would stall when copied. The
+/// attributes lie as they are in memory, so that packing them is one shift.
 class update_kind {
  public:
   constexpr update_kind() = default;
+  /// @param keep_present, exact  of a map
+  /// @param h                    of a harvest
   constexpr update_kind(operation o, attributes a, unsigned leaf_level, bool keep_present, harvest h, bool exact = false)
-      : bits_(static_cast<std::uint64_t>(o) | op_leaf::make(leaf_level) | op_keep::make(keep_present) | op_exact::make(exact) |
-              op_harvest::make(static_cast<std::uint64_t>(h)) | op_access::make(static_cast<std::uint64_t>(a.access)) |
-              op_type::make(a.type) | op_options::make(a.options)) {}
+      : bits_(static_cast<std::uint64_t>(o) | op_leaf::make(leaf_level) | in_attributes::make(std::bit_cast<std::uint32_t>(a)) |
+              (o == operation::map ? op_keep::make(keep_present) | op_exact::make(exact) : 0) |
+              (o == operation::harvest ? op_harvest::make(static_cast<std::uint64_t>(h)) : 0)) {}
 
   constexpr operation op() const { return static_cast<operation>(bits_ & 3); }
   /// Largest leaf level that a map uses, or that another operation may meet; decided per call, so that merging runs
   /// never changes the tables.
   constexpr unsigned leaf_level() const { return static_cast<unsigned>(op_leaf::get(bits_)); }
+  /// Of a map.
   constexpr bool keep_present() const { return op_keep::get(bits_); }
   /// A map that wants its leaf size even where a larger leaf maps the same already.
   constexpr bool exact() const { return op_exact::get(bits_); }
+  /// Of a harvest.
   constexpr harvest what() const { return static_cast<harvest>(op_harvest::get(bits_)); }
-  constexpr attributes attr() const {
-    return {static_cast<perm>(op_access::get(bits_)), static_cast<std::uint8_t>(op_type::get(bits_)),
-            static_cast<std::uint16_t>(op_options::get(bits_))};
-  }
+  constexpr attributes attr() const { return std::bit_cast<attributes>(static_cast<std::uint32_t>(in_attributes::get(bits_))); }
   /// Of a kind that was made with no attributes and leaf level 0.
   constexpr update_kind with(attributes a, unsigned leaf_level) const {
     update_kind k = *this;
-    k.bits_ |= update_kind(operation::map, a, leaf_level, false, harvest::none).bits_ & (op_leaf::mask | op_access::mask | op_type::mask | op_options::mask);
+    k.bits_ |= in_attributes::make(std::bit_cast<std::uint32_t>(a)) | op_leaf::make(leaf_level);
     return k;
   }
   constexpr update_kind with(guard g) const {
     update_kind k = *this;
-    k.bits_ |= op_guard::make(g.index) | op_sequence_low::make(g.sequence) | op_sequence_high::make(g.sequence >> 10);
+    k.bits_ |= op_guard::make(g.index) | op_sequence::make(g.sequence);
     return k;
   }
   constexpr guard guarded_by() const {
-    const std::uint64_t sequence = op_sequence_low::get(bits_) | op_sequence_high::get(bits_) << 10;
-    return {static_cast<std::uint8_t>(op_guard::get(bits_)), static_cast<std::uint32_t>(sequence)};
+    return {static_cast<std::uint8_t>(op_guard::get(bits_)), static_cast<std::uint32_t>(op_sequence::get(bits_))};
   }
   friend constexpr bool operator==(update_kind, update_kind) = default;
 
  private:
   using op_leaf = arch::field<4, 2>;
   using op_keep = arch::field<5, 5>;
-  using op_harvest = arch::field<8, 6>;
-  using op_exact = arch::field<9, 9>;
-  using op_access = arch::field<15, 12>;
-  using op_type = arch::field<23, 16>;
-  using op_options = arch::field<47, 32>;
-  using op_guard = arch::field<53, 48>;
-  using op_sequence_low = arch::field<63, 54>;
-  using op_sequence_high = arch::field<31, 24>;
+  using op_exact = arch::field<6, 6>;
+  using op_harvest = arch::field<7, 5>;  // where a map has the two before
+  using op_guard = arch::field<13, 8>;
+  using op_sequence = arch::field<31, 14>;
+  using in_attributes = arch::field<63, 32>;
   std::uint64_t bits_ = 0;
 };
 

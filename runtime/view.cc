@@ -67,7 +67,7 @@ piece machine::view(section& s, gfn g, gfn end) const {
   return view_once(s, g, end);
 }
 
-piece machine::view_once(const section& s, gfn g, gfn end) const {
+piece machine::view_once(section& s, gfn g, gfn end) const {
   // An interrupt sees the tables as they are: the interrupted section has not happened yet.
   const bool plain = s.queue.empty() || in_interrupt(s.cpu) || !s.queue.box().overlaps({g, end - g});
   // The queue before the tables: what another cpu drains in between is not missed.
@@ -93,6 +93,46 @@ status machine::lookup(lazy_state* l, gfn g, mapping& m, bool& found) {
   const piece p = view(*s, g, g + 1);
   m = p.what;
   found = p.present;
+  return status::ok;
+}
+
+namespace {
+
+// For entries that lookup_many() cannot tell.
+struct judge_context {
+  const platform& host;
+  const space& where;
+};
+std::uint64_t judge(const void* context, gfn g) {
+  const auto& c = *static_cast<const judge_context*>(context);
+  const piece p = c.where.backend->find(c.host, c.where, g);
+  return p.present ? (p.what.out + (g - p.what.range.first)).value : no_frame.value;
+}
+
+}  // namespace
+
+status machine::lookup_many(lazy_state* l, std::span<const gfn> pages, std::span<hfn> frames) {
+  section* s = find(l);
+  if (!s) return status::bad_state;
+  const space& where = *s->where;
+  std::uint64_t bits = 0;
+  for (const gfn g : pages) bits |= g.value;
+  // Input sizes are powers of two.
+  if (bits >= where.shape.input_pages || frames.size() != pages.size()) return status::bad_range;
+  const bool plain = s->queue.empty() || in_interrupt(s->cpu);
+  const judge_context context{host_, where};
+  const lookup_source from{where.walk, where.root.byte, host_.table_offset, where.version_word(), judge, &context};
+  const lookup_function look = lookup_for(chosen_simd(), where.walk.swapped);
+  constexpr std::size_t most = std::size_t{1} << 30;
+  for (std::size_t i = 0; i < pages.size(); i += most) {
+    const std::size_t n = pages.size() - i < most ? pages.size() - i : most;
+    look(from, pages.data() + i, static_cast<std::uint32_t>(n), frames.data() + i);
+  }
+  for (std::size_t i = 0; !plain && i < pages.size(); ++i) {
+    if (!s->queue.box().overlaps({pages[i], 1})) continue;
+    const piece p = view(*s, pages[i], pages[i] + 1);
+    frames[i] = p.present ? p.what.out : no_frame;
+  }
   return status::ok;
 }
 

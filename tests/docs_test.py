@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 root, example = os.path.realpath(sys.argv[1]), sys.argv[2]
-folders = ['arch', 'runtime', 'hv', 'perf', 'tests', 'docs']
+folders = ['arch', 'runtime', 'quire', 'hv', 'perf', 'tests', 'docs']
 readme_lines, source_lines = 150, 450
 problems = []
 
@@ -67,7 +67,7 @@ def check_links():
 def check_names():
     """Words like `this` that look like names in the code, or like paths, are such."""
     words = set()
-    for path in files('.h', '.cc', '.py', '.sh', 'meson.build'):
+    for path in files('.h', '.cc', '.c', '.py', '.sh', '.txt', 'meson.build'):
         words.update(re.findall(r'\w+', text_of(path)))
     for path in files('.md'):
         if path == 'docs/references.md':  # names of other projects
@@ -96,7 +96,7 @@ def check_sources():
     known = re.findall(r'^\| \[(\w+)\] \|', text_of('docs/references.md'), re.M)
     check(known, 'docs/references.md', 'no rows with a [key]')
     check(len(known) == len(set(known)), 'docs/references.md', 'a key is defined twice')
-    for path in files('.h', '.cc'):
+    for path in files('.h', '.cc', '.c'):
         text = text_of(path)
         lines = text.count('\n')
         check(re.match(r'// \S', text), path, 'the first line is not the head comment')

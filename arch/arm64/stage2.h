@@ -95,6 +95,15 @@ struct stage2 : stage2_options {
     return {address_of(e) >> shift << (shift - page_shift)};
   }
   constexpr table_address table(word e, unsigned /*level*/) const { return {address_of(e)}; }
+  constexpr level_rule rule(unsigned level) const {
+    const word block = level > 0 ? V : V | T;
+    const entry_test leaf = leaf_allowed(level) ? entry_test{0, V | T, block} : entry_test::never();
+    const entry_test table = level > 0 ? entry_test::all_of(V | T) : entry_test::never();
+    const unsigned shift = granule + level * stride;
+    const word high = granule == 16 ? field<15, 12>::mask : lpa2 ? field<9, 8>::mask : 0;
+    const word low = address_mask() & ~high;
+    return {leaf, table, low >> shift << shift, low, high, granule == 16 ? 48u - 12 : 50u - 8};
+  }
   constexpr attributes attributes_of(word e, unsigned level) const {
     if (kind(e, level) == entry_kind::table) return {xnx ? static_cast<perm>(15) : perm::rwx, 0, 0};
     return {access_of(e), type_of(MemAttr::get(e)), 0};

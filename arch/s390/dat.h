@@ -72,6 +72,12 @@ struct dat {
   }
   /// A segment-table entry gives 53 bits of a 2 KiB page table's origin, the others 52 of a 16 KiB table's.
   constexpr table_address table(word e, unsigned level) const { return {e & (level == 1 ? ~word{0x7ff} : ~word{0xfff})}; }
+  constexpr level_rule rule(unsigned level) const {
+    if (level == 0) return {{0, PTE_I, 0}, entry_test::never(), ~word{0xfff}};
+    const word size = leaf_allowed(level) ? FC : 0;
+    const entry_test leaf = size ? entry_test{0, I | size, size} : entry_test::never();
+    return {leaf, {0, I | size, 0}, level == 1 ? ~word{0} << 20 : ~word{0} << 31, level == 1 ? ~word{0x7ff} : ~word{0xfff}};
+  }
   constexpr attributes attributes_of(word e, unsigned level) const {
     const bool leaf = level == 0 || frame(e, level);
     const bool x = !leaf || !iep || !(e & IEP);

@@ -80,6 +80,12 @@ struct ept {
   }
   constexpr hfn output(word e, unsigned level) const { return {frame::get(e) >> (9 * level) << (9 * level)}; }
   constexpr table_address table(word e, unsigned /*level*/) const { return {e & frame::mask}; }
+  constexpr level_rule rule(unsigned level) const {
+    const word present = present_bits(), size = level >= 1 && level <= 2 ? LEAF : 0;
+    const entry_test leaf = level <= 2 ? entry_test{present, size, size} : entry_test::never();
+    const entry_test table = level >= 1 ? entry_test{present, size, 0} : entry_test::never();
+    return {leaf, table, frame::mask >> (9 * level + 12) << (9 * level + 12), frame::mask};
+  }
   constexpr attributes attributes_of(word e, unsigned level) const {
     return {access_of(e), type_of(static_cast<unsigned>(memtype::get(e))), options_of(e, level)};
   }

@@ -48,6 +48,12 @@ struct npt {
   constexpr word make_table(table_address t, unsigned /*level*/) const { return (t.byte & frame::mask) | P | RW | US; }
   constexpr hfn output(word e, unsigned level) const { return {frame::get(e) >> (9 * level) << (9 * level)}; }
   constexpr table_address table(word e, unsigned /*level*/) const { return {e & frame::mask}; }
+  constexpr level_rule rule(unsigned level) const {
+    const word size = level >= 1 && level <= 2 ? PS : 0;
+    const entry_test leaf = level <= 2 ? entry_test::all_of(P | size) : entry_test::never();
+    const entry_test table = level >= 1 ? entry_test{0, P | size, P} : entry_test::never();
+    return {leaf, table, frame::mask >> (9 * level + 12) << (9 * level + 12), frame::mask};
+  }
   constexpr attributes attributes_of(word e, unsigned /*level*/) const {
     const perm p = perm::r | (e & RW ? perm::w : perm::none) | (e & NX ? perm::none : perm::x);
     return {p, static_cast<std::uint8_t>((e & PWT ? 1 : 0) | (e & PCD ? 2 : 0)), 0};

@@ -13,8 +13,8 @@ import sys
 MACHINE, POOL = 'quire::runtime::machine::', 'quire::runtime::table_pool::'
 
 # Queueing an update, looking one page up, and opening and closing a section that is empty.
-FAST = [MACHINE + name for name in [
-    'map', 'map_keep_present', 'map_exact', 'unmap', 'protect', 'harvest_status', 'map_with', 'submit', 'submit_range',
+FAST = ['(anonymous namespace)::' + name for name in ['map_in_call', 'unmap_in_call']] + [MACHINE + name for name in [
+    'map_slowly', 'unmap_slowly', 'prepay', 'map_keep_present', 'map_exact', 'protect', 'harvest_status', 'map_with', 'submit', 'submit_range',
     'need_of', 'reserve', 'find', 'lookup', 'view', 'state', 'enter', 'leave', 'close_tables', 'let_writes_out',
 ]] + ['quire::runtime::largest_leaf', 'quire::runtime::tables_to_map', 'quire::runtime::tables_to_split']
 # And the walk of each format: the function behind backend::find.
@@ -27,6 +27,7 @@ SLOW = {
     MACHINE + 'commit_queue': 'returns at once if the queue is empty',
     MACHINE + 'view_between_drains': 'only if another cpu drained the queue in the middle of a look',
     MACHINE + 'commit_now': 'outside of sections',
+    MACHINE + 'put_directly': 'outside of sections',
     MACHINE + 'commit_scarce': 'table memory is short',
     MACHINE + 'commit_one': 'what commit_now and commit_scarce end with, where those are inlined',
     MACHINE + 'make_section': 'first use of a (cpu, space)',

@@ -1,39 +1,13 @@
 // tests/perf/scale_test.cc: `quire scale`: what it measures, prints and refuses.
-#include <doctest/doctest.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <string>
-#include <vector>
-
-#include <nlohmann/json.hpp>
-
-#include "tests/support/command.h"
+#include "tests/perf/measured_command.h"
 
 namespace quire::tests {
 namespace {
 
-using nlohmann::json;
-using words = std::vector<std::string>;
-
-struct measurement : scratch_folder {
-  command_result result;
-  json j;
-
-  /// Runs it, for a moment unless told otherwise; it must go well.
-  explicit measurement(words more, const std::string& seconds = "0.02", const std::string& repeat = "1") {
-    words arguments = {"scale", "--json", "a.json", "--seconds", seconds, "--repeat", repeat};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    result = run_quire(arguments, path());
-    CAPTURE(fmt::format("{}", fmt::join(more, " ")));
-    CAPTURE(result.out);
-    CAPTURE(result.err);
-    REQUIRE(result.status == 0);
-    CHECK_FALSE(result.crashed);
-    CHECK(result.err.empty());
-    j = json::parse(read("a.json"));
-  }
-  bool says(const std::string& text) const { return result.out.find(text) != std::string::npos; }
+/// For a moment unless told otherwise.
+struct measurement : measured_command {
+  explicit measurement(const words& more, const std::string& seconds = "0.02", const std::string& repeat = "1")
+      : measured_command(words{"scale", "--seconds", seconds, "--repeat", repeat} + more) {}
 };
 
 /// Processors that a command may use here, as `quire scale` counts them.
@@ -228,15 +202,10 @@ TEST_CASE("a model is called one, in text and JSON, and starts from one cpu") {
   }
 }
 
-struct bad_line {
-  words line;
-  words says;
-};
-
 TEST_CASE("arguments that cannot be used are refused, with value and range, before anything is measured") {
   const std::string many = fmt::format("{}", processors() + 1);
   const std::string range = fmt::format("1 to {}", processors());
-  const std::vector<bad_line> lines = {
+  check_refused("scale", {
       {{"--cpus", many}, {"--cpus " + many, range, "--model"}},
       {{"--cpus", "1-" + many}, {"--cpus 1-" + many, range, "--model"}},
       {{"--cpus", "0"}, {"--cpus 0", "'0'", range}},
@@ -270,21 +239,7 @@ TEST_CASE("arguments that cannot be used are refused, with value and range, befo
       {{"--set", "levels=7"}, {"levels=7", "4 or 5"}},
       {{"--json", ""}, {"--json", "not the name of a file"}},
       {{"words"}, {"words"}},
-  };
-  const scratch_folder folder;
-  for (const bad_line& b : lines) {
-    words arguments = {"scale"};
-    arguments.insert(arguments.end(), b.line.begin(), b.line.end());
-    CAPTURE(fmt::format("{}", fmt::join(b.line, " ")));
-    const command_result r = run_quire(arguments, folder.path());
-    CAPTURE(r.err);
-    CHECK(r.status == 2);
-    CHECK_FALSE(r.crashed);
-    CHECK(r.out.empty());
-    CHECK(r.err.starts_with("quire: "));
-    for (const std::string& text : b.says) CHECK_MESSAGE(r.err.find(text) != std::string::npos, text);
-  }
-  CHECK(folder.snapshot().empty());
+  });
 }
 
 TEST_CASE("a result that cannot be written is refused") {
@@ -299,12 +254,8 @@ TEST_CASE("a result that cannot be written is refused") {
 }
 
 TEST_CASE("--help explains what is shared, what counts as an update and what is printed") {
-  const command_result r = run_quire({"scale", "--help"});
-  CHECK(r.status == 0);
-  for (const char* word : {"private", "disjoint", "interleaved", "same", "map", "unmap", "protect", "fault",
-                           "mixed", "usl", "drain", "--model", "--cpus", "--repeat", "Exit status"}) {
-    CHECK_MESSAGE(r.out.find(word) != std::string::npos, word);
-  }
+  check_help("scale", {"private", "disjoint", "interleaved", "same", "map", "unmap", "protect", "fault",
+                           "mixed", "usl", "drain", "--model", "--cpus", "--repeat", "Exit status"});
 }
 
 }  // namespace

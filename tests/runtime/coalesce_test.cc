@@ -143,4 +143,39 @@ TEST_CASE("sorting loses no range and makes up none") {
 }
 }
 
+TEST_SUITE("coalesce_ranges") {
+TEST_CASE("ranges in any order become sorted and disjoint") {
+  ranges r = {{gfn{9}, 1}, {gfn{1}, 5}, {gfn{0}, 0}, {gfn{4}, 2}, {gfn{20}, 2}};
+  r.resize(runtime::coalesce_ranges(r));
+  CHECK(r == ranges{{gfn{1}, 5}, {gfn{9}, 1}, {gfn{20}, 2}});
+  CHECK(runtime::coalesce_ranges({}) == 0);
+}
+TEST_CASE("every variant gives what sorting and merging gives") {
+  for (std::uint64_t seed = 1; seed <= 3000; ++seed) {
+    CAPTURE(seed);
+    std::mt19937_64 random(seed);
+    constexpr std::uint64_t bases[] = {0, 0xfffffffffff00, 0xffffffffffff0000, 0xffffffff80000000,
+                                       0x7fffffff};
+    const std::uint64_t base = bases[random() % 5], longest = 1 + random() % 40;
+    constexpr std::uint64_t windows[] = {0x100, 0x4000, 0x80000000, 0x200000000};
+    const std::uint64_t window = windows[random() % 4];
+    ranges r(random() % 300);
+    for (gfn_range& one : r) {
+      one.first = gfn{base + std::min(random() % window, ~base)};
+      one.pages = std::min(random() % longest + (seed % 8 != 0), ~one.first.value);
+    }
+    if (seed % 16 == 0 && !r.empty()) r[r.size() / 2].pages = ~r[r.size() / 2].first.value;
+    const ranges wanted = coalesced(sorted(r));
+    for (const auto v :
+         {runtime::simd::scalar, runtime::simd::avx2, runtime::simd::avx512, runtime::simd::neon}) {
+      if (!runtime::simd_available(v)) continue;
+      CAPTURE(static_cast<unsigned>(v));
+      ranges got = r;
+      got.resize(runtime::coalesce_ranges(v, got));
+      REQUIRE(got == wanted);
+    }
+  }
+}
+}
+
 }  // namespace quire::tests

@@ -43,7 +43,7 @@ class rig {
   rig(const rig&) = delete;
   rig& operator=(const rig&) = delete;
 
-  std::uint64_t take(unsigned cpu) { return (pool.take(cpu).byte - base) / frame_bytes; }
+  std::uint64_t take(unsigned cpu) { return (pool.take(cpu).table.byte - base) / frame_bytes; }
   std::vector<std::uint64_t> take(unsigned cpu, unsigned n) {
     std::vector<std::uint64_t> frames;
     while (n-- > 0) frames.push_back(take(cpu));

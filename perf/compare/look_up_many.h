@@ -1,0 +1,34 @@
+// Lookups of many pages through the runtime.
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include "runtime/machine.h"
+
+namespace quire::perf {
+
+/// One call per page. False if a page is not mapped.
+inline bool look_up_one_by_one(runtime::machine& machine, runtime::lazy_state* l,
+                               std::span<const std::uint64_t> pages, std::span<std::uint64_t> frames) {
+  bool all = true;
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    runtime::mapping m;
+    bool found = false;
+    all &= machine.lookup(l, runtime::gfn{pages[i]}, m, found) == runtime::status::ok && found;
+    frames[i] = m.out.value;
+  }
+  return all;
+}
+
+/// One call for all.
+inline bool look_up_many(runtime::machine& machine, runtime::lazy_state* l,
+                         std::span<const std::uint64_t> pages, std::span<std::uint64_t> frames) {
+  static_assert(sizeof(runtime::gfn) == sizeof(std::uint64_t) && sizeof(runtime::hfn) == sizeof(std::uint64_t));
+  const std::span numbers(reinterpret_cast<const runtime::gfn*>(pages.data()), pages.size());
+  const std::span found(reinterpret_cast<runtime::hfn*>(frames.data()), frames.size());
+  if (machine.lookup_many(l, numbers, found) != runtime::status::ok) return false;
+  return std::find(frames.begin(), frames.end(), runtime::no_frame.value) == frames.end();
+}
+
+}  // namespace quire::perf

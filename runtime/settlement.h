@@ -1,0 +1,74 @@
+// What follows a phase of a commit: reports are delivered, and tables that were taken out go back to their pools.
+#pragma once
+
+#include <utility>
+
+#include "runtime/leaf_runs.h"
+
+namespace quire::runtime {
+
+/// Lives as long as the commit.
+template <class F>
+class settlement {
+ public:
+  using word = typename F::word;
+  using slot = arch::slot<F>;
+  using kind = arch::entry_kind;
+
+  settlement(const commit_context& c, entry_writer<F>& w, leaf_runs<F>& runs)
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(w), runs_(runs) {}
+
+  /// Delivers reports and frees removed tables. After the flush and in no phase: once the phases of others that were in
+  /// progress are over too, nothing changes in these tables any more, and lookups notice that they went.
+  void settle() {
+    report_stream out(c_.where.options.reports, c_.cpu.index);
+    for (const report& r : m_.reports.all()) out.add(r);
+    m_.reports.clear();
+    if (m_.removed.all().empty()) return;
+    c_.where.note_unlinked();
+    c_.cpus.wait_for_phases(c_.cpu.index, c_.host);
+    c_.where.move_version();
+    for (const removed_table& r : m_.removed.all()) free_tree(r, out);
+    m_.removed.clear();
+    c_.where.count_tables(-std::exchange(freed_, 0), -std::exchange(freed_bytes_, 0));
+  }
+
+ private:
+  void free_tree(const removed_table& r, report_stream& out) {
+    bool emptied = r.emptied;
+    if (!emptied && r.level == 0) {
+      if (c_.where.options.reports.receive) emptied = runs_.tell_all(t_.at(r.table), r.first, out);
+    } else if (!emptied) {
+      free_below(r, out);
+    }
+    c_.where.pools[r.level]->give(c_.cpu.index, {r.table, emptied && f_.empty(r.level) == 0});
+    ++freed_;
+    freed_bytes_ += s_.table_bytes[r.level];
+    ++c_.count.tables_freed;
+  }
+
+  void free_below(const removed_table& r, report_stream& out) {
+    const slot first = t_.at(r.table);
+    for (std::uint32_t i = 0; i < s_.entries(r.level); ++i) {
+      const gfn g = r.first + (std::uint64_t{i} << s_.shift[r.level]);
+      word e = w_.logical(first[i]);
+      const kind k = f_.kind(e, r.level);
+      constexpr std::uint32_t ahead = 8;  // the pool writes to each frame
+      if (i + ahead < s_.entries(r.level)) t_.prefetch_below(first[i + ahead], r.level);
+      if (k == kind::leaf) e = t_.shared_status(first[i], e, r.level, g);
+      if (k == kind::leaf) out.add(t_.report_of(e, r.level, g, report::kind::removed));
+      if (k == kind::table) free_tree({f_.table(e, r.level), g, r.level - 1, false}, out);
+    }
+  }
+
+  const commit_context& c_;
+  commit_memory& m_;
+  const F& f_;
+  const geometry& s_;
+  const tables<F> t_;
+  entry_writer<F>& w_;
+  leaf_runs<F>& runs_;
+  std::int64_t freed_ = 0, freed_bytes_ = 0;  // tables that count_tables() does not know of yet
+};
+
+}  // namespace quire::runtime
