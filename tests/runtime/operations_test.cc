@@ -285,6 +285,33 @@ TEST_CASE_TEMPLATE("a table with pages left stays, and one that was filled again
   CHECK(g.s().tables() == 1);
   CHECK(m.tables_in_use() == 1);
 }
+
+TEST_CASE_TEMPLATE("sparse maps over fresh and over used tables find empty neighbours, on memory that is zeroed", F, QUIRE_FORMATS) {
+  for (const bool zeroed : {false, true}) {
+    CAPTURE(zeroed);
+    guest<F> g({.tables_zeroed = zeroed});
+    machine& m = g.m();
+    const std::uint64_t n = g.s().shape.slot_pages(1), far = g.s().shape.slot_pages(2);
+    for (unsigned round = 0; round < 3; ++round) {
+      CAPTURE(round);
+      std::vector<gfn> pages;
+      for (std::uint64_t i = 0; i < 8; ++i) pages.push_back(gfn{i % 4 * far + i * n + (i * 7 + round) % n});
+      lazy_state* l = round % 2 ? g.state() : g.enter();
+      for (const gfn page : pages) REQUIRE(m.map(l, {page, 1}, hfn{page.value + 1}, rw, 0) == status::ok);
+      if (round % 2 == 0) REQUIRE(m.leave(l) == status::ok);
+      REQUIRE(g.leaves().size() == pages.size());
+      for (const gfn page : pages) {
+        CHECK(g.in_tables(page)->out == hfn{page.value + 1});
+        CHECK(!g.in_tables(gfn{page.value ^ 1}));
+        CHECK(!g.look(gfn{page.value ^ 1}));
+      }
+      // Their frames are the next round's.
+      REQUIRE(m.unmap(g.state(), {gfn{0}, g.s().shape.input_pages}) == status::ok);
+      CHECK(g.leaves().empty());
+      CHECK(m.tables_in_use() == 1);
+    }
+  }
+}
 }
 
 }  // namespace quire::tests

@@ -121,6 +121,34 @@ TEST_CASE("by hand: take_run, take_any, first_not") {
     CHECK(words(old, old + 4) == words{0, 0, 0, 0x14});
   }
 }
+TEST_CASE("by hand: change_run changes entries that agree, up to the first one that does not") {
+  for (const simd v : variants()) {
+    word t[5] = {0x1007, 0x2107, 0x9007, 0x3003, 0x4007};
+    const run_change read_only{.mask = 7, .value = 7, .keep = ~word{6}, .set = 0x10};
+    CHECK(table_ops_for(v, false).change_run(t, 5, read_only) == 3);
+    CHECK(words(t, t + 5) == words{0x1011, 0x2111, 0x9011, 0x3003, 0x4007});
+    CHECK(table_ops_for(v, false).change_run(t + 3, 2, read_only) == 0);
+    CHECK(table_ops_for(v, false).change_run(t, 5, {0, 0, 0xf000, 1}) == 5);  // no mask: all agree
+    CHECK(words(t, t + 5) == words{0x1001, 0x2001, 0x9001, 0x3001, 0x4001});
+    word big_endian[3] = {0x0010000000000000, 0x0020000000000000, 0x0006000000000000};  // 0x400 = DAT's invalid page
+    CHECK(table_ops_for(v, true).change_run(big_endian, 3, {0x400, 0, ~word{0}, 0x200}) == 2);
+    CHECK(words(big_endian, big_endian + 3) == words{0x0012000000000000, 0x0022000000000000, 0x0006000000000000});
+  }
+}
+TEST_CASE("by hand: match_run counts entries that follow each other in the bits under the mask") {
+  for (const simd v : variants()) {
+    const table_ops& ops = table_ops_for(v, false);
+    const word t[5] = {0x1007, 0x2107, 0x3007, 0x5007, 0x5007};
+    CHECK(ops.match_run(t, 5, 0x1007, 0x1000, ~word{0x100}) == 3);
+    CHECK(ops.match_run(t, 5, 0x1007, 0x1000, ~word{0}) == 1);
+    CHECK(ops.match_run(t, 5, 7, 0, 0xff) == 5);
+    CHECK(ops.match_run(t, 5, 0x2007, 0x1000, ~word{0}) == 0);
+    CHECK(ops.match_run(t, 5, 0, 0, 0) == 5);
+    CHECK(ops.match_run(t, 0, 0x1007, 0x1000, ~word{0}) == 0);
+    const word big_endian[3] = {0x0010000000000000, 0x0020000000000000, 0x0004000000000000};
+    CHECK(table_ops_for(v, true).match_run(big_endian, 3, 0x1000, 0x1000, ~word{0}) == 2);
+  }
+}
 TEST_CASE("by hand: protect says what narrowed and where") {
   for (const simd v : variants()) {
     const table_ops& ops = table_ops_for(v, false);
@@ -193,6 +221,57 @@ TEST_CASE("take_run: as scalar, wherever the run ends, over 2^64 too") {
       twin t(values, from, swapped);
       REQUIRE(ops.take_run(t.table(), n, step, put) == stop);
       REQUIRE(spec.take_run(t.wanted(), n, step, put) == stop);
+      REQUIRE(t.same());
+    }
+  });
+}
+TEST_CASE("change_run: as scalar, wherever the run ends") {
+  each_case([](const table_ops& ops, const table_ops& spec, auto& random, std::uint32_t n, std::uint32_t from,
+               bool swapped) {
+    const unsigned sort = random() % 4;
+    run_change c;
+    c.mask = sort == 0 ? ~word{0} : sort == 1 ? word{1} << random() % 64 : random() & random();
+    c.value = random() & c.mask;
+    c.keep = random() % 4 ? random() | random() : ~word{0};
+    c.set = random() % 4 ? random() & random() & ~c.keep : random();
+    for (std::uint32_t stop = 0; stop <= n;
+         stop += n <= 40 ? 1 : 1 + static_cast<std::uint32_t>(random() % (n / 4))) {
+      words values(n);
+      for (word& e : values) e = (random() & ~c.mask) | c.value;
+      std::uint32_t end = n;
+      for (std::uint32_t i = stop; i < n && c.mask; ++i) {
+        word bit = word{1} << random() % 64;
+        while ((bit & c.mask) == 0) bit = bit << 1 | bit >> 63;
+        if (i == stop || random() % 2) values[i] ^= bit;
+        end = stop;
+      }
+      twin t(values, from, swapped);
+      REQUIRE(ops.change_run(t.table(), n, c) == end);
+      REQUIRE(spec.change_run(t.wanted(), n, c) == end);
+      REQUIRE(t.same());
+    }
+  });
+}
+TEST_CASE("match_run: as scalar, wherever the run ends, over 2^64 too, and writes nothing") {
+  each_case([](const table_ops& ops, const table_ops& spec, auto& random, std::uint32_t n, std::uint32_t from,
+               bool swapped) {
+    const word step = random() % 4 ? word{1} << random() % 30 : random() % 2 ? 0 : random();
+    const word first = random() % 4 ? random() : ~word{0} - random() % 8;
+    const word mask = random() % 3 == 0 ? ~word{0} : random() % 8 ? random() | random() : random() & random();
+    for (std::uint32_t stop = 0; stop <= n;
+         stop += n <= 40 ? 1 : 1 + static_cast<std::uint32_t>(random() % (n / 4))) {
+      words values(n);
+      for (std::uint32_t i = 0; i < n; ++i) values[i] = (first + i * step) ^ (random() & ~mask);
+      std::uint32_t end = n;
+      for (std::uint32_t i = stop; i < n && mask; ++i) {
+        word bit = word{1} << random() % 64;
+        while ((bit & mask) == 0) bit = bit << 1 | bit >> 63;
+        if (i == stop || random() % 2) values[i] ^= bit;
+        end = stop;
+      }
+      twin t(values, from, swapped);
+      REQUIRE(ops.match_run(t.table(), n, first, step, mask) == end);
+      REQUIRE(spec.match_run(t.wanted(), n, first, step, mask) == end);
       REQUIRE(t.same());
     }
   });

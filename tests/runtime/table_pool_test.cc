@@ -29,14 +29,15 @@ constexpr unsigned char untouched = 0xa5;
 /// A pool on a platform that has `frames` frames, whose memory and requests can be looked at.
 class rig {
  public:
-  rig(std::uint64_t frames, pool_options options, unsigned cpus = 3)
-      : left_(frames), memory_(frames * frame_bytes, untouched) {
+  rig(std::uint64_t frames, pool_options options, unsigned cpus = 3, bool zeroed = false)
+      : left_(frames), memory_(frames * frame_bytes, zeroed ? 0 : untouched) {
     host_ = runtime::host::hosted_platform();
     host_.context = this;
     host_.table_offset = reinterpret_cast<std::uintptr_t>(memory_.data()) - base;
     host_.allocate_tables = [](void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
       return static_cast<rig*>(context)->allocate(bytes, align, physical);
     };
+    host_.tables_zeroed = zeroed;
     REQUIRE(pool.start(host_, frame_bytes, cpus, options) == status::ok);
   }
   ~rig() { pool.stop(); }
@@ -50,6 +51,10 @@ class rig {
     return frames;
   }
   void give(unsigned cpu, std::uint64_t frame) { pool.give(cpu, {base + frame * frame_bytes}); }
+  unsigned char* bytes(const table_pool::frame& f) { return bytes((f.table.byte - base) / frame_bytes); }
+  bool all_zero(const table_pool::frame& f) {
+    return std::all_of(bytes(f), bytes(f) + frame_bytes, [](unsigned char b) { return b == 0; });
+  }
   unsigned char* bytes(std::uint64_t frame) { return memory_.data() + frame * frame_bytes; }
   std::uint64_t touched() const {
     std::uint64_t n = 0;
@@ -218,6 +223,82 @@ TEST_CASE("taking and giving in turns asks the platform once") {
     for (const std::uint64_t f : r.take(0, 40)) r.give(0, f);
   }
   CHECK(r.requests == frames{40});
+}
+TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is; no other is") {
+  for (const pool_options o : {exact, pool_options{8, 8}, pool_options{64, 64}}) {
+    CAPTURE(o.cache_frames);
+    rig r(80, o);
+    std::mt19937_64 random(o.cache_frames + 1);
+    std::vector<table_pool::frame> taken;
+    std::set<std::uint64_t> known;  // frames that were given back as zeroed
+    unsigned seen = 0;
+    for (unsigned step = 0; step < 4000; ++step) {
+      const unsigned cpu = static_cast<unsigned>(random() % 3);
+      if (random() % 2 && r.pool.reserve(cpu, 1) == status::ok) {
+        const table_pool::frame f = r.pool.take(cpu);
+        REQUIRE(f.table.byte % frame_bytes == 0);
+        REQUIRE(f.zeroed == (known.erase(f.table.byte) == 1));
+        if (f.zeroed) REQUIRE(r.all_zero(f));
+        seen += f.zeroed;
+        std::memset(r.bytes(f), 0xff, frame_bytes);
+        taken.push_back(f);
+      } else if (!taken.empty()) {
+        std::swap(taken[random() % taken.size()], taken.back());
+        table_pool::frame f = taken.back();
+        taken.pop_back();
+        f.zeroed = random() % 2;
+        if (f.zeroed) {
+          std::memset(r.bytes(f), 0, frame_bytes);
+          known.insert(f.table.byte);
+        }
+        r.pool.give(cpu, f);
+      }
+    }
+    CHECK(seen > 100);
+  }
+}
+TEST_CASE("put_back keeps what is known of a frame, and it is taken next") {
+  for (const bool zeroed : {false, true}) {
+    CAPTURE(zeroed);
+    rig r(4, {8, 4});
+    REQUIRE(r.pool.reserve(0, 2) == status::ok);
+    table_pool::frame f = r.pool.take(0);
+    CHECK(!f.zeroed);
+    std::memset(r.bytes(f), zeroed ? 0 : 0x77, frame_bytes);
+    f.zeroed = zeroed;
+    r.pool.give(0, f);
+    REQUIRE(r.pool.reserve(0, 1) == status::ok);
+    for (unsigned i = 0; i < 3; ++i) {
+      const table_pool::frame again = r.pool.take(0);
+      CHECK(again.table.byte == f.table.byte);
+      CHECK(again.zeroed == zeroed);
+      if (zeroed) CHECK(r.all_zero(again));
+      const std::uint64_t in_use = r.pool.in_use();
+      r.pool.put_back(0, again);
+      CHECK(r.pool.in_use() == in_use - 1);
+    }
+    CHECK(r.pool.take(0).table.byte == f.table.byte);
+  }
+}
+TEST_CASE("where the platform's memory is zeroed, a frame is known to be until it is given back as anything else") {
+  for (const pool_options o : {exact, pool_options{8, 8}, pool_options{0, 40}}) {
+    CAPTURE(o.refill_frames);
+    rig r(40, o, 3, true);
+    for (unsigned round = 0; round < 2; ++round) {
+      std::vector<table_pool::frame> all;
+      for (unsigned i = 0; i < 40; ++i) {
+        const unsigned cpu = o.cache_frames ? 0 : i % 3;
+        REQUIRE(r.pool.reserve(cpu, 1) == status::ok);
+        all.push_back(r.pool.take(cpu));
+        CHECK(all.back().zeroed == (round == 0));
+        if (round == 0) CHECK(r.all_zero(all.back()));
+      }
+      for (table_pool::frame f : all) {
+        f.zeroed = false;
+        r.pool.give(0, f);
+      }
+    }
+  }
 }
 TEST_CASE("without memory for its records a pool does not start") {
   runtime::platform none;

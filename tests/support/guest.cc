@@ -68,6 +68,12 @@ guest_base::guest_base(const options& o)
   host_.barrier = [](void* context, unsigned /*cpu*/) {
     if (self(context).recording) self(context).hooks.emplace_back("barrier");
   };
+  if (!o.hooks) {
+    host_.open_tables = nullptr;
+    host_.close_tables = nullptr;
+    host_.barrier = nullptr;
+  }
+  host_.tables_zeroed = o.tables_zeroed;
   if (o.checks_cpu) host_.current_cpu = [](void* context) { return self(context).on_cpu; };
   const status started = machine_.start(host_, {o.cpus, o.pool, o.max_cpus});
   REQUIRE(started == status::ok);

@@ -55,7 +55,9 @@ class guest_base {
     unsigned max_leaf_level = arch::level_limit - 1;
     bool running = true;      ///< a cpu has run the space, so that flushes are planned
     bool observed = true;     ///< reports are recorded
-    bool checks_cpu = false;  ///< the platform says that callers run on `on_cpu`
+    bool checks_cpu = false;  ///< the platform says that callers run on `on_cpu`: then nothing is queued by few compares
+    bool hooks = true;  ///< the platform opens and closes tables and has a barrier; without, immediate maps may be shortcut
+    bool tables_zeroed = false;  ///< platform::tables_zeroed, which is true of this memory
   };
 
   machine& m() { return machine_; }
