@@ -94,8 +94,10 @@ class batch {
   bool full() const { return tail() - retired_ == capacity; }
   /// Pages that pending updates lie between; empty if none is pending. Cost: O(1) for each update since the last call.
   gfn_range box() {
-    for (const std::uint32_t end = tail(); boxed_ != end; ++boxed_) grow_box(range_of(slots_[boxed_ % capacity]));
-    if (!empty()) grow_box(newest());
+    if (empty()) return box_;
+    // The newest one may grow yet.
+    for (const std::uint32_t end = tail() - 1; boxed_ != end; ++boxed_) grow_box(range_of(slots_[boxed_ % capacity]));
+    grow_box(newest());
     return box_;
   }
 

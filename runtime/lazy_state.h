@@ -47,7 +47,7 @@ struct newest_claims {
 
 /// What decides, without a look at the space, whether an update can be queued by a few compares.
 struct append_limits {
-  std::uint64_t output_pages = 0;
+  std::uint64_t output_pages = 0;    ///< 0 where one page is no granule: then all maps go the long way
   std::uint64_t outside_parent = 0;  ///< bits in which pages of one level-1 table agree; all bits where pages are no granules
   std::uint64_t outside_table = 0;        ///< the same of one level-0 table
   std::uint64_t outside_grandparent = 0;  ///< the same of one level-2 table
@@ -59,7 +59,7 @@ struct append_limits {
 
   /// @param max_leaf  of the space
   append_limits(const geometry& s, unsigned max_leaf)
-      : output_pages(s.output_pages), outside_parent(agreeing(s, 1)), outside_table(agreeing(s, 0)), outside_grandparent(agreeing(s, 2)),
+      : output_pages(s.slot_pages(0) > 1 ? 0 : s.output_pages), outside_parent(agreeing(s, 1)), outside_table(agreeing(s, 0)), outside_grandparent(agreeing(s, 2)),
         table_pages(s.table_pages(0)), join_pages(s.group_bits[0] ? 1 : s.table_pages(0)), input_pages(s.input_pages),
         inside_granule(s.slot_pages(0) - 1), unmap(operation::unmap, {}, max_leaf, false, harvest::none) {}
 

@@ -148,14 +148,16 @@ bool machine::put_directly(section& s, gfn g, hfn out, attributes a) {
 
 // Claims tables for maps to come, without asking the platform, so that these are queued by few compares. False: none.
 bool machine::prepay(section& s) {
-  constexpr std::uint32_t most = 256, parents = 32;
+  // No more than a few times what the pool may keep for a cpu anyway: nothing where table memory is scarce.
+  const std::uint32_t cached = s.where->pools[0]->cache_frames();
+  const std::uint32_t most = cached < 64 ? 4 * cached : 256, parents = cached < 32 ? cached : 32;
   const std::uint32_t room = s.queue.to_prepay();
   const unsigned top = s.where->shape.top();
-  std::uint32_t tables = room < most ? room : most;
-  if (top == 0) {
-    s.queue.prepay(tables);
-    return tables > 0;
+  if (top == 0) {  // there are no tables to claim
+    s.queue.prepay(room);
+    return room > 0;
   }
+  std::uint32_t tables = room < most ? room : most;
   table_pool& pool = *s.where->pools[0];
   if (tables > 0 && pool.reserve_unused(s.cpu, tables) != status::ok) {
     const std::uint64_t slack = pool.slack(s.cpu);  // what it keeps for itself is less, and the centre has not enough
@@ -164,7 +166,7 @@ bool machine::prepay(section& s) {
   }
   s.reserved[0] += tables;
   s.queue.prepay(tables);
-  const bool more = top > 1 && s.prepaid_parents == 0 && s.where->pools[1]->reserve_unused(s.cpu, parents) == status::ok;
+  const bool more = top > 1 && parents > 0 && s.prepaid_parents == 0 && s.where->pools[1]->reserve_unused(s.cpu, parents) == status::ok;
   if (more) {
     s.prepaid_parents = parents;
     s.reserved[1] += parents;

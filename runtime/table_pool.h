@@ -50,6 +50,7 @@ class table_pool {
     return claim(own, frames, true);
   }
   /// What `cpu` keeps for itself and has not promised, in frames: as many can be claimed by taking them off it.
+  std::uint32_t cache_frames() const { return options_.cache_frames; }
   std::uint64_t& slack(unsigned cpu) const { return stocks_[cpu].slack; }
   /// As reserve(), but asks the platform for nothing.
   status reserve_unused(unsigned cpu, std::uint64_t frames) {
@@ -93,7 +94,8 @@ class table_pool {
   void trim(cpu_stock& own, std::uint64_t keep);
   // A frame in a list is named by its physical address, plus `zeroed_bit` if all its words are 0 but the one that names the
   // next frame.
-  // No format takes such a word for a valid entry: a CPU that walks a table after it went, which is a fault, does no harm.
+  // EPT, NPT and stage 2 take no such word for a valid entry: a CPU that walks a table after it went, which is a fault, does
+  // no harm there.
   static constexpr std::uint64_t zeroed_bit = 8;
   std::uint64_t name_of(const frame& f) const { return f.table.byte | (f.zeroed ? zeroed_bit : 0); }
   frame pop(std::uint64_t& list) const;

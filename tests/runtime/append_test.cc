@@ -1,0 +1,72 @@
+// Appends by few compares: what they must refuse, and what lookups see of them.
+#include <doctest/doctest.h>
+
+#include "tests/support/guest.h"
+
+namespace quire::tests {
+
+using runtime::gfn;
+using runtime::hfn;
+using runtime::lazy_state;
+using runtime::perm;
+using runtime::status;
+
+namespace {
+constexpr runtime::attributes rwx{perm::rwx, 0, 0};
+}
+
+TEST_SUITE("append") {
+TEST_CASE_TEMPLATE("defect: a page that is no granule was queued if it was the last page of the map before", F,
+                   arch::stage2_16k, arch::stage2_64k) {
+  guest<F> g;
+  const std::uint64_t unit = g.s().shape.slot_pages(0);
+  lazy_state* l = g.enter();
+  REQUIRE(g.m().map(l, {gfn{0}, unit}, hfn{0}, rwx, 0) == status::ok);
+  CHECK(g.m().map(l, {gfn{unit - 1}, 1}, hfn{101}, rwx, 0) == status::misaligned);
+  CHECK(g.m().map(l, {gfn{unit}, 1}, hfn{unit}, rwx, 0) == status::misaligned);
+  REQUIRE(g.m().leave(l) == status::ok);
+  CHECK(g.in_tables(gfn{unit - 1})->out == hfn{unit - 1});
+  CHECK(!g.in_tables(gfn{unit}));
+}
+
+TEST_CASE("defect: a lookup missed what the newest record had grown by since the lookup before") {
+  guest<arch::ept> g;
+  const auto looked = [&](lazy_state* l, std::uint64_t page) {
+    runtime::mapping m;
+    bool found = false;
+    REQUIRE(g.m().lookup(l, gfn{page}, m, found) == status::ok);
+    return found;
+  };
+  lazy_state* l = g.enter();
+  REQUIRE(g.m().map(l, {gfn{10}, 1}, hfn{110}, rwx, 0) == status::ok);
+  CHECK(looked(l, 10));
+  REQUIRE(g.m().map(l, {gfn{11}, 1}, hfn{111}, rwx, 0) == status::ok);
+  REQUIRE(g.m().map(l, {gfn{5}, 1}, hfn{205}, rwx, 0) == status::ok);
+  CHECK(looked(l, 11));
+  REQUIRE(g.m().leave(l) == status::ok);
+
+  l = g.enter();
+  REQUIRE(g.m().unmap(l, {gfn{10}, 1}) == status::ok);
+  CHECK(!looked(l, 10));
+  REQUIRE(g.m().unmap(l, {gfn{11}, 1}) == status::ok);
+  REQUIRE(g.m().unmap(l, {gfn{5}, 1}) == status::ok);
+  CHECK(!looked(l, 11));
+  REQUIRE(g.m().leave(l) == status::ok);
+}
+
+TEST_CASE("defect: unmaps by the outside name were queued in a section that was taken over while it was paused") {
+  guest<arch::ept> g({.cpus = 2, .max_leaf_level = 0});
+  REQUIRE(g.m().map(g.state(1), {gfn{0}, 4}, hfn{100}, rwx) == status::ok);
+  lazy_state* l = g.enter();
+  REQUIRE(g.m().pause(l) == status::ok);
+  REQUIRE(g.m().hand_over(l) == status::ok);
+  lazy_state* moved = nullptr;
+  REQUIRE(g.m().take_over(1, l, moved) == status::ok);
+  REQUIRE(g.m().unmap(g.state(1), {gfn{2}, 1}) == status::ok);
+  CHECK(!g.in_tables(gfn{2}));
+  REQUIRE(g.m().resume(moved) == status::ok);
+  REQUIRE(g.m().leave(moved) == status::ok);
+}
+}
+
+}  // namespace quire::tests
