@@ -117,9 +117,18 @@ struct section {
   /// the same level-1 table as the one before, so that its tables are claimed already.
   /// Cost: 20 to 30 instructions, none of them locked.
   bool append_map(gfn_range r, hfn out, attributes a, guard g);
-  bool append_unmap(gfn_range r);
+  bool append_unmap(gfn_range r) {
+    if (r.pages == 1 && queue.ends_before(r.first) && queue.grow_by_page(r.first, limits.unmap)) [[likely]] {
+      ++grown[r.first.value % grown_parts];
+      return true;
+    }
+    return append_separate_unmap(r);
+  }
   /// Lets the newest record grow from now on by few compares, as far as that is possible.
   void let_grow();
+
+ private:
+  bool append_separate_unmap(gfn_range r);
 };
 
 inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
@@ -145,11 +154,7 @@ inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
   return true;
 }
 
-inline bool section::append_unmap(gfn_range r) {
-  if (r.pages == 1 && queue.ends_before(r.first) && queue.grow_by_page(r.first, limits.unmap)) [[likely]] {
-    ++grown[r.first.value % grown_parts];
-    return true;
-  }
+inline bool section::append_separate_unmap(gfn_range r) {
   // Where no leaf is larger than a page, nothing is split, so nothing has to be claimed.
   if (limits.unmap.leaf_level() != 0 || queue.full() || queue.ends_before(r.first) || !lazy()) return false;
   if (r.pages - 1 >= limits.input_pages || r.first.value > limits.input_pages - r.pages) return false;
