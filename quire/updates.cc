@@ -8,7 +8,7 @@ namespace {
 
 runtime::status map_with(runtime::machine& m, runtime::lazy_state* l, arch::gfn_range r, arch::hfn out,
                          arch::attributes a, const quire_map_options& o) {
-  const runtime::guard g = {static_cast<std::uint8_t>(o.guard), o.guard_sequence};
+  const runtime::guard g = {o.guard, o.guard_sequence};
   if (o.mode == QUIRE_MAP_REPLACE) return m.map(l, r, out, a, o.level, g);
   if (o.mode == QUIRE_MAP_KEEP_PRESENT) return m.map_keep_present(l, r, out, a, o.level, g);
   return m.map_exact(l, r, out, a, o.level, g);

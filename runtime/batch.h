@@ -12,91 +12,85 @@ namespace quire::runtime {
 /// An update where another cpu may read it while its owner lets it grow.
 struct queued_update {
   gfn first{};
-  std::atomic<std::uint64_t> pages{0};
-  hfn out{};
+  std::atomic<std::uint64_t> end{0};  ///< the page after the last one
+  std::uint64_t distance = 0;         ///< from pages to their outputs, modulo 2^64; of unmaps and the like it is not looked at
   update_kind kind;
 
   queued_update() = default;
   explicit queued_update(const update& u)
-      : first(u.range.first), pages(u.range.pages), out(u.out), kind(u.kind) {}
+      : first(u.range.first), end(u.range.end().value), distance(u.out.value - u.range.first.value), kind(u.kind) {}
   void set(const update& u) {
     first = u.range.first;
-    pages.store(u.range.pages, std::memory_order_relaxed);  // relaxed: the tail publishes the slot
-    out = u.out;
+    end.store(u.range.end().value, std::memory_order_relaxed);  // relaxed: batch::end_ publishes the slot
+    distance = u.out.value - u.range.first.value;
     kind = u.kind;
   }
+  hfn out() const { return hfn{first.value + distance}; }  ///< of the first page; of a map
 };
 
 /// Updates in program order, wherever they lie: what a queue held at one moment.
 class update_list {
  public:
   static update_list one(const queued_update& u) {
-    return {&u, 0, 1, 0, 0, u.pages.load(std::memory_order_relaxed)};  // relaxed: the caller's own
+    return {&u, 0, 1, 0, u.end.load(std::memory_order_relaxed)};  // relaxed: the caller's own
   }
-  static update_list nothing() { return {nullptr, 0, 0, 0, 0, 0}; }
-  update_list(const queued_update* slots, std::uint32_t first, std::uint32_t count, std::uint32_t mask,
-              std::uint64_t skip, std::uint64_t last_pages)
-      : slots_(slots), first_(first), count_(count), mask_(mask), skip_(skip), last_pages_(last_pages) {}
+  static update_list nothing() { return {nullptr, 0, 0, 0, 0}; }
+  /// @param skip  pages of the first one that are committed already
+  /// @param end   of the last one, which may have grown since
+  update_list(const queued_update* slots, std::uint32_t first, std::uint32_t count, std::uint64_t skip, std::uint64_t end)
+      : slots_(slots), first_(first), count_(count), skip_(skip), end_(end) {}
 
   std::uint32_t count() const { return count_; }
   /// True if part of its first update is committed already.
   bool begun() const { return skip_ > 0; }
-  /// The i-th update as it lies in the queue, and its pages. Not of one that has begun.
-  const queued_update& slot(std::uint32_t i) const { return slots_[(first_ + i) & mask_]; }
-  /// Updates from the i-th on that lie one after the other, up to the last one, which may still grow.
-  std::span<const queued_update> stretch(std::uint32_t i) const {
-    const std::uint32_t at = (first_ + i) & mask_, left = count_ - 1 - i, to_end = mask_ + 1 - at;
-    return {slots_ + at, left < to_end ? left : to_end};
-  }
-  std::uint64_t pages(std::uint32_t i) const {
-    // relaxed: a run that is not the newest grows no more, and the tail was read after it.
-    return i + 1 == count_ ? last_pages_ : slot(i).pages.load(std::memory_order_relaxed);
+  /// The i-th update as it lies in the queue, with the others behind it, and where it ends.
+  const queued_update& slot(std::uint32_t i) const { return slots_[first_ + i]; }
+  std::uint64_t end(std::uint32_t i) const {
+    // relaxed: a run that is not the newest grows no more, and the end of the queue was read after it.
+    return i + 1 == count_ ? end_ : slot(i).end.load(std::memory_order_relaxed);
   }
   /// Its i-th update alone.
-  update_list part(std::uint32_t i) const {
-    return {slots_, first_ + i, 1, mask_, i == 0 ? skip_ : 0, pages(i)};
-  }
+  update_list part(std::uint32_t i) const { return {slots_, first_ + i, 1, i == 0 ? skip_ : 0, end(i)}; }
   update operator[](std::uint32_t i) const {
     const queued_update& s = slot(i);
-    const std::uint64_t done = i == 0 ? skip_ : 0;
-    const bool maps = s.kind.op() == operation::map;
-    return {{s.first + done, pages(i) - done}, maps ? s.out + done : s.out, s.kind};
+    const gfn first = s.first + (i == 0 ? skip_ : 0);
+    return {{first, end(i) - first.value}, s.kind.op() == operation::map ? hfn{first.value + s.distance} : hfn{}, s.kind};
   }
 
  private:
   friend class batch;
   const queued_update* slots_;
-  std::uint32_t first_, count_, mask_;
-  std::uint64_t skip_;        // pages of the first one that are committed already
-  std::uint64_t last_pages_;  // of the last one; it may have grown since
+  std::uint32_t first_, count_;
+  std::uint64_t skip_, end_;
 };
 
-/// A fixed ring with one appender. Appending, or growing the newest run, is plain stores and one release
+/// A fixed array with one appender. Appending, or growing the newest run, is plain stores and one release
 /// store; nothing on that path locks, allocates or fences. Whoever commits holds the section's drain lock. A
-/// cpu that drains leaves the newest run in the ring, since its owner may let it grow at any time, and
+/// cpu that drains leaves the newest run in place, since its owner may let it grow at any time, and
 /// remembers how many of its pages are done.
 ///
 ///                 append/grow    visible/consume  retire  pending
 ///   owning cpu          X               L            L      any
 ///   other cpus          -               L            -      any
-/// X: serialized, since a cpu is driven by one thread at a time. L: under the drain lock (visible: also
-/// without on the owning cpu, to look).
+/// L: under the drain lock. The owner may append while another cpu commits what was visible.
 class batch {
  public:
-  static constexpr std::uint32_t capacity = 512;  // a power of two: the counters run free
+  static constexpr std::uint32_t capacity = 512;
+
+  batch() { before_first().end.store(~std::uint64_t{0}, std::memory_order_relaxed); }  // relaxed: nobody else knows it yet
 
   // For the owning cpu.
 
   /// True if nothing was appended since retire().
-  bool empty() const { return tail() == retired_; }
+  bool empty() const { return end() == updates(); }
   /// True if as many records as fit were appended since retire(), drained meanwhile or not: the owner's
   /// claims for them are still held.
-  bool full() const { return tail() - retired_ == capacity; }
+  bool full() const { return end() == updates() + capacity; }
   /// Pages that pending updates lie between; empty if none is pending. Cost: O(1) for each update since the last call.
   gfn_range box() {
-    if (empty()) return box_;
+    if (empty()) return {};
     // The newest one may grow yet.
-    for (const std::uint32_t end = tail() - 1; boxed_ != end; ++boxed_) grow_box(range_of(slots_[boxed_ % capacity]));
+    for (; boxed_ != end() - 1; ++boxed_) grow_box(range_of(*boxed_));
     grow_box(newest());
     return box_;
   }
@@ -104,83 +98,87 @@ class batch {
   /// True if growing the newest run by `u` means the same as queueing `u`.
   bool continues(const geometry& s, const update& u) const {
     if (empty()) return false;
-    const queued_update& last = *newest_;
-    const std::uint64_t pages = range_of(last).pages;
+    const queued_update& last = newest_slot();
     // Records join only where that changes no table: between leaves, and groups of leaves, of the largest
     // size. What is unmapped leaves no leaf behind.
     const unsigned leaf = u.kind.leaf_level();
     const bool any_border = u.kind.op() == operation::unmap || (leaf == 0 && s.group_bits[0] == 0);
     const std::uint64_t unit = s.slot_pages(leaf) << s.group_bits[leaf];
-    return last.first + pages == u.range.first && last.kind == u.kind &&
-           (u.kind.op() != operation::map || last.out + pages == u.out) &&
+    return end_of(last) == u.range.first.value && last.kind == u.kind &&
+           (u.kind.op() != operation::map || last.distance == u.out.value - u.range.first.value) &&
            (any_border || (u.range.first.value & (unit - 1)) == 0);
   }
   /// True if page `g` is the one after the newest run.
-  bool ends_before(gfn g) const { return g.value - newest_->first.value == range_of(*newest_).pages; }
-  /// As grow(), for page `g` after the newest run, if that is of this kind and was let grow. What is written is known from the
-  /// arguments: so a call does not wait for the store of the one before.
-  bool grow_by_page(gfn g, update_kind k) {
-    if (g.value >= growth_end_ || !(newest_->kind == k)) return false;
-    newest_->pages.store(g.value - newest_->first.value + 1, std::memory_order_release);  // release: as in grow()
-    return true;
+  bool ends_before(gfn g) const { return end_of(newest_slot()) == g.value; }
+  enum class growth : std::uint8_t { done, refused, elsewhere };
+  /// As grow(), for page `g`, if the newest run is of this kind and was let grow; `elsewhere`: the run does not end before `g`.
+  /// What is written is known from the argument: so a call does not wait for the store of the one before.
+  growth grow_by_page(gfn g, update_kind k) {
+    return grow_by_page(g, k, [](const queued_update&) { return true; });
   }
-  bool grow_by_page(gfn g, hfn out, update_kind k) {
-    return out.value - newest_->out.value == g.value - newest_->first.value && grow_by_page(g, k);
+  /// Likewise for a map.
+  growth grow_by_page(gfn g, hfn out, update_kind k) {
+    return grow_by_page(g, k, [g, out](const queued_update& last) { return last.distance == out.value - g.value; });
   }
   /// Lets grow_by_page() go on up to page `end`.
-  void grow_up_to(std::uint64_t end) { growth_end_ = end; }
+  void grow_up_to(std::uint64_t end) {
+    counted_end_ = end_of(newest_slot());
+    growth_end_ = end;
+  }
   /// The newest run; the queue is not empty.
-  gfn_range newest() const { return range_of(*newest_); }
-  update_kind newest_kind() const { return newest_->kind; }
-  hfn newest_output() const { return newest_->out; }
+  gfn_range newest() const { return range_of(newest_slot()); }
+  update_kind newest_kind() const { return newest_slot().kind; }
+  hfn newest_output() const { return newest_slot().out(); }
   /// Queues `u` in the newest run, which it continues.
   void grow(const update& u) {
-    std::atomic<std::uint64_t>& pages = newest_->pages;
-    // relaxed: as in continues(). release: what was queued, and done, before is seen by who commits these
-    // pages.
-    pages.store(pages.load(std::memory_order_relaxed) + u.range.pages, std::memory_order_release);
+    stop_growth();
+    ++joined_;
+    // release: what was queued, and done, before is seen by who commits these pages.
+    newest_slot().end.store(u.range.end().value, std::memory_order_release);
   }
   /// The queue is not full.
   void append(const update& u) {
     QUIRE_INVARIANT(!full(), "a full queue commits itself before it takes the next update");
-    const std::uint32_t at = tail();
-    newest_ = &slots_[at % capacity];
-    newest_->set(u);
-    growth_end_ = 0;
-    if (prepaid_ == at) ++prepaid_;  // it was claimed for by itself
-    tail_.store(at + 1, std::memory_order_release);  // release: publishes the slot to whoever commits it
+    stop_growth();
+    queued_update* const slot = end();
+    slot->set(u);
+    if (prepaid_ == slot) ++prepaid_;  // it was claimed for by itself
+    end_.store(slot + 1, std::memory_order_release);  // release: publishes the slot to whoever commits it
   }
   /// As append(), for one page, if a level-0 table is prepaid for it.
   bool append_if_prepaid(gfn g, hfn out, update_kind k) {
-    const std::uint32_t at = tail();
-    if (at == prepaid_) return false;
-    queued_update* slot = &slots_[at % capacity];
-    asm("" : "+r"(slot));  // else the compiler computes the address several times
+    queued_update* const slot = end();
+    if (slot == prepaid_) return false;
+    if (growth_end_ != 0) [[unlikely]] stop_growth();
     slot->first = g;
-    slot->pages.store(1, std::memory_order_relaxed);  // relaxed: the tail publishes the slot
-    slot->out = out;
+    slot->end.store(g.value + 1, std::memory_order_relaxed);  // relaxed: end_ publishes the slot
+    slot->distance = out.value - g.value;
     slot->kind = k;
-    newest_ = slot;
-    growth_end_ = 0;
-    tail_.store(at + 1, std::memory_order_release);  // release: as in append()
+    end_.store(slot + 1, std::memory_order_release);  // release: as in append()
     return true;
   }
   /// Level-0 tables that can be claimed for updates to come, one for each. The update that was queued last was claimed
   /// for by itself.
   std::uint32_t to_prepay() const {
-    return prepaid_ == tail() ? capacity - (tail() - retired_) : 0;
+    return prepaid_spent() ? static_cast<std::uint32_t>(updates() + capacity - end()) : 0;
   }
-  bool prepaid_spent() const { return prepaid_ == tail(); }
+  bool prepaid_spent() const { return prepaid_ == end(); }
   /// As many were claimed.
   void prepay(std::uint32_t tables) { prepaid_ += tables; }
+  /// Calls that have appended or grown something since retire(), as long as grow_by_page() was told of each page.
+  std::uint64_t calls() const {
+    const std::uint64_t grown = growth_end_ ? end_of(newest_slot()) - counted_end_ : 0;
+    return static_cast<std::uint64_t>(end() - updates()) + joined_ + grown;
+  }
   /// After everything visible was committed, under the drain lock: the newest run grows no more.
   void retire() {
-    retired_ = prepaid_ = tail();
-    newest_ = &nothing_;
-    growth_end_ = 0;
-    taken_.store(make_taken(tail(), 0), std::memory_order_release);  // release: as in consume()
+    prepaid_ = boxed_ = updates();
+    growth_end_ = joined_ = 0;
     box_ = {};
-    boxed_ = retired_;
+    // release: whoever reads `taken_` from before compares it with this end or a later one, and takes nothing that was
+    // appended meanwhile for something from before its own call.
+    end_.store(updates(), std::memory_order_release);
+    taken_.store(0, std::memory_order_release);  // release: as in consume()
   }
 
   // For whoever commits.
@@ -188,55 +186,72 @@ class batch {
   /// False if all that was queued before the call is committed. Any cpu, without the lock.
   bool pending() const {
     const std::uint64_t taken = taken_.load(std::memory_order_acquire);  // acquire: pairs with consume()
-    const std::uint32_t end = tail_.load(std::memory_order_acquire);     // acquire: pairs with append()
-    const std::uint32_t ahead = end - head_of(taken, end);
-    if (ahead == 0) return false;
+    const std::uint32_t head = head_of(taken), count = visible_count();
+    if (count <= head) return false;
     // acquire: pairs with grow()
-    return ahead > 1 || slots_[(end - 1) % capacity].pages.load(std::memory_order_acquire) != pages_of(taken);
+    return count - head > 1 || updates()[head].end.load(std::memory_order_acquire) != end_of_done(taken);
   }
   /// What is queued and not committed.
   update_list visible() const {
-    const std::uint32_t end = tail_.load(std::memory_order_acquire);     // acquire: pairs with append()
+    const std::uint32_t count = visible_count();
     const std::uint64_t taken = taken_.load(std::memory_order_acquire);  // acquire: pairs with consume()
-    const std::uint32_t head = head_of(taken, end);
-    std::uint64_t skip = pages_of(taken);
-    std::uint64_t last = 0;
+    const std::uint32_t head = head_of(taken);
+    const std::uint64_t done = end_of_done(taken);
+    if (head == count) return update_list::nothing();
     // acquire: pairs with grow()
-    if (head != end) last = slots_[(end - 1) % capacity].pages.load(std::memory_order_acquire);
-    if (head == end || (end - head == 1 && last == skip)) return {slots_, end, 0, capacity - 1, 0, 0};
-    // relaxed: grows no more if it is not the newest
-    const bool first_done = skip > 0 && skip == slots_[head % capacity].pages.load(std::memory_order_relaxed);
-    if (first_done) skip = 0;
-    const std::uint32_t from = head + first_done;
-    return {slots_, from, end - from, capacity - 1, skip, last};
+    const std::uint64_t end = updates()[count - 1].end.load(std::memory_order_acquire);
+    if (done == 0) return {updates(), head, count - head, 0, end};
+    const queued_update& begun = updates()[head];
+    if (done == (head + 1 == count ? end : end_of(begun))) return {updates(), head + 1, count - head - 1, 0, end};
+    return {updates(), head, count - head, done - begun.first.value, end};
   }
   /// Marks what visible() gave as committed.
   void consume(const update_list& l) {
     if (l.count_ == 0) return;
+    const std::uint32_t last = l.first_ + l.count_ - 1;
     // release: the slots were read before they are used again.
-    taken_.store(make_taken(l.first_ + l.count_ - 1, l.last_pages_), std::memory_order_release);
+    taken_.store(make_taken(last, l.end_), std::memory_order_release);
   }
 
  private:
-  // One word, so that both parts are seen together: a slot's number, modulo its field, and the pages done of
-  // that slot.
+  // One word, so that both parts are seen together: the number of a slot, before which all are committed, and the page up to
+  // which that slot is too; 0 if none of it.
   using in_head = arch::field<63, 53>;
-  using in_pages = arch::field<52, 0>;
-  static constexpr std::uint32_t head_mask = 0x7ff;
-  static_assert(head_mask >= 2 * capacity);
-  static constexpr std::uint64_t make_taken(std::uint32_t head, std::uint64_t pages) {
-    return in_head::make(head & head_mask) | in_pages::make(pages);
+  using in_end = arch::field<52, 0>;
+  static_assert(capacity < 1u << 10);
+  static constexpr std::uint64_t make_taken(std::uint32_t head, std::uint64_t end) {
+    return in_head::make(head) | in_end::make(end);
   }
-  static constexpr std::uint64_t pages_of(std::uint64_t taken) { return in_pages::get(taken); }
-  static constexpr std::uint32_t head_of(std::uint64_t taken, std::uint32_t tail) {
-    return tail - ((tail - static_cast<std::uint32_t>(in_head::get(taken))) & head_mask);
-  }
+  static constexpr std::uint64_t end_of_done(std::uint64_t taken) { return in_end::get(taken); }
+  static constexpr std::uint32_t head_of(std::uint64_t taken) { return static_cast<std::uint32_t>(in_head::get(taken)); }
 
-  std::uint32_t tail() const {
-    return tail_.load(std::memory_order_relaxed);  // relaxed: only append() writes it
+  queued_update* updates() { return slots_ + 1; }
+  const queued_update* updates() const { return slots_ + 1; }
+  queued_update& before_first() { return slots_[0]; }
+  queued_update* end() const {
+    return end_.load(std::memory_order_relaxed);  // relaxed: only the owner writes it
   }
-  static gfn_range range_of(const queued_update& u) {
-    return {u.first, u.pages.load(std::memory_order_relaxed)};  // relaxed: the owner alone asks, and writes it
+  std::uint32_t visible_count() const {
+    return static_cast<std::uint32_t>(end_.load(std::memory_order_acquire) - updates());  // acquire: pairs with append()
+  }
+  // Where nothing was appended since retire(), one that no page continues.
+  queued_update& newest_slot() const { return end()[-1]; }
+  static std::uint64_t end_of(const queued_update& u) {
+    return u.end.load(std::memory_order_relaxed);  // relaxed: the owner alone asks, and writes it
+  }
+  static gfn_range range_of(const queued_update& u) { return {u.first, end_of(u) - u.first.value}; }
+  template <class GoesOn>
+  [[gnu::always_inline]] growth grow_by_page(gfn g, update_kind k, GoesOn goes_on) {
+    queued_update& last = newest_slot();
+    if (end_of(last) != g.value) return growth::elsewhere;
+    if (!goes_on(last) || g.value >= growth_end_ || !(last.kind == k)) return growth::refused;
+    last.end.store(g.value + 1, std::memory_order_release);  // release: as in grow()
+    return growth::done;
+  }
+  void stop_growth() {
+    if (growth_end_ == 0) return;
+    joined_ += end_of(newest_slot()) - counted_end_;
+    growth_end_ = 0;
   }
   void grow_box(gfn_range r) {
     if (box_.pages == 0) {
@@ -248,16 +263,15 @@ class batch {
     box_ = {first, end - first};
   }
 
-  std::atomic<std::uint32_t> tail_{0};
-  std::uint32_t retired_ = 0;  // tail at the last retire(); the owner's
-  std::uint32_t prepaid_ = 0;  // tail up to which level-0 tables are claimed; at most that of a full queue
-  queued_update* newest_ = &nothing_;
-  std::uint64_t growth_end_ = 0;
-  queued_update nothing_;  // where nothing was appended since retire()
-  std::uint32_t boxed_ = 0;    // updates before this one lie in `box_`
+  std::atomic<queued_update*> end_{updates()};
+  queued_update* prepaid_ = updates();  // the first one for which no level-0 table is claimed; end_ or behind it
+  std::uint64_t growth_end_ = 0;        // 0: grow_by_page() has to refuse
+  std::uint64_t counted_end_ = 0;       // of the newest run, when it was let grow
+  std::uint64_t joined_ = 0;            // calls that grew a run; those since counted_end_ are not in it
+  queued_update* boxed_ = updates();    // updates before this one lie in `box_`
   gfn_range box_;
   alignas(64) std::atomic<std::uint64_t> taken_{0};
-  queued_update slots_[capacity];
+  queued_update slots_[1 + capacity];  // the first one never holds anything
 };
 
 }  // namespace quire::runtime

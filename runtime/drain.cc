@@ -125,7 +125,7 @@ status machine::hand_over(lazy_state* l) {
 
 status machine::take_over(unsigned cpu, lazy_state* l, lazy_state*& moved) {
   const state_handle h(l);
-  if (h.cpu() >= cpus_.count || h.space() >= max_spaces) return status::bad_state;
+  if (h.cpu() >= cpus_.count) return status::bad_state;
   space* where = spaces_[h.space()].load(std::memory_order_acquire);  // acquire: pairs with finish_space()
   section* from =
       where ? where->sections[h.cpu()].load(std::memory_order_acquire) : nullptr;  // acquire: see find()

@@ -2,32 +2,9 @@
 #pragma once
 
 #include "runtime/backend.h"
+#include "runtime/state_handle.h"
 
 namespace quire::runtime {
-
-/// Opaque: never defined, never dereferenced. The value names a (cpu, space) and a generation, so that one which
-/// is stale, foreign, freed or forged is recognised without touching memory it might point to.
-struct lazy_state;
-
-/// The value of a lazy_state*. Bit 0 is set, so it is never null.
-class state_handle {
- public:
-  static constexpr unsigned cpu_bits = 12, space_bits = 12, generation_bits = 39;
-
-  constexpr state_handle(std::uint64_t generation, std::uint32_t space, unsigned cpu)
-      : bits_(1 | in_cpu::make(cpu) | in_space::make(space) | in_generation::make(generation)) {}
-  explicit state_handle(const lazy_state* s) : bits_(reinterpret_cast<std::uintptr_t>(s)) {}
-  constexpr unsigned cpu() const { return static_cast<unsigned>(in_cpu::get(bits_)); }
-  constexpr std::uint32_t space() const { return static_cast<std::uint32_t>(in_space::get(bits_)); }
-  lazy_state* pointer() const { return reinterpret_cast<lazy_state*>(static_cast<std::uintptr_t>(bits_)); }
-
- private:
-  using in_cpu = arch::field<cpu_bits, 1>;
-  using in_space = arch::field<cpu_bits + space_bits, cpu_bits + 1>;
-  using in_generation = arch::field<63, cpu_bits + space_bits + 1>;
-  static_assert(cpu_bits + space_bits + generation_bits + 1 == 64);
-  std::uint64_t bits_;
-};
 
 /// A section between two cpus: given away by machine::hand_over(), not yet taken by machine::take_over().
 struct section_in_transit {
@@ -99,10 +76,7 @@ struct section {
   newest_claims newest;
   std::uint32_t prepaid_parents = 0;  ///< level-1 tables that are claimed beyond what `newest` tells
   leaf_shortcut shortcut;
-  counters count;
-  /// More of count.updates, in parts, so that neighbouring calls do not wait for each other's store.
-  static constexpr unsigned grown_parts = 4;
-  std::uint64_t grown[grown_parts] = {};
+  counters count;            ///< updates that `queue` holds are not in count.updates yet
   std::uint64_t direct = 0;  ///< immediate maps by `shortcut`; in none of the counters yet
   /// Held by whoever commits what is queued: the owner, or a cpu that drains it. Holders wait for tables and flushes, so
   /// it is never taken in a phase.
@@ -115,14 +89,10 @@ struct section {
   /// Queues an update if a few compares tell that this can be done. Owning cpu, in a section.
   /// A map: of one page, with attributes as in the map before, that continues the newest record inside a table, or lies under
   /// the same level-1 table as the one before, so that its tables are claimed already.
-  /// Cost: 20 to 30 instructions, none of them locked.
+  /// Cost: some 20 to 30 instructions, none of them locked.
   bool append_map(gfn_range r, hfn out, attributes a, guard g);
   bool append_unmap(gfn_range r) {
-    if (r.pages == 1 && queue.ends_before(r.first) && queue.grow_by_page(r.first, limits.unmap)) [[likely]] {
-      ++grown[r.first.value % grown_parts];
-      return true;
-    }
-    return append_separate_unmap(r);
+    return (r.pages == 1 && queue.grow_by_page(r.first, limits.unmap) == batch::growth::done) || append_separate_unmap(r);
   }
   /// Lets the newest record grow from now on by few compares, as far as that is possible.
   void let_grow();
@@ -134,23 +104,18 @@ struct section {
 inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
   if (r.pages != 1) return false;
   const update_kind k = update_kind(operation::map, a, 0, false, harvest::none).with(g);
-  if (queue.ends_before(r.first)) [[likely]] {
-    if (!queue.grow_by_page(r.first, out, k)) return false;
-    ++grown[r.first.value % grown_parts];
-    return true;
-  }
+  const batch::growth grown = queue.grow_by_page(r.first, out, k);
+  if (grown != batch::growth::elsewhere) [[likely]] return grown == batch::growth::done;
   const std::uint64_t from_newest = r.first.value ^ newest.last.value;
   if (std::bit_cast<std::uint32_t>(a) != good || out.value >= limits.output_pages) return false;
-  if ((from_newest & limits.outside_parent) != 0) {
+  if ((from_newest & limits.outside_parent) != 0) [[unlikely]] {
     if ((from_newest & limits.outside_grandparent) != 0 || prepaid_parents == 0 || queue.prepaid_spent()) return false;
     --prepaid_parents;
     newest.last = r.first;
   }
-  if (!queue.append_if_prepaid(r.first, out, k)) {
-    if ((from_newest & limits.outside_table) != 0 || queue.empty() || queue.full()) return false;
-    queue.append({r, out, k});  // in a table that is claimed already
-  }
-  ++count.updates;
+  if (queue.append_if_prepaid(r.first, out, k)) [[likely]] return true;
+  if ((from_newest & limits.outside_table) != 0 || queue.empty() || queue.full()) return false;
+  queue.append({r, out, k});  // in a table that is claimed already
   return true;
 }
 
@@ -162,7 +127,6 @@ inline bool section::append_separate_unmap(gfn_range r) {
   queue.append({r, {}, limits.unmap});
   newest.last = newest_claims::none;  // it may take a table out that was claimed for
   let_grow();
-  ++count.updates;
   return true;
 }
 

@@ -164,10 +164,9 @@ class leaf_runs {
   static constexpr unsigned table_bits = page_bits + F::index_bits(0);
   static constexpr unsigned frame_bits = 3 + F::index_bits(0);  // of a level-0 table's bytes
 
-  /// Where the leaf of an update of `pages` pages goes; null: it needs more than a store.
-  [[gnu::always_inline]] word* place_of(singles& c, const queued_update& u, std::uint64_t pages) const {
-    const std::uint64_t out = u.out.value;
-    if (!(u.kind == c.kind) || pages != std::uint64_t{1} << page_bits || out >= c.leaves.below) return nullptr;
+  /// Where the leaf of an update up to page `end` goes; null: it needs more than a store.
+  [[gnu::always_inline]] word* place_of(singles& c, const queued_update& u, std::uint64_t end) const {
+    if (!(u.kind == c.kind) || end - u.first.value != std::uint64_t{1} << page_bits || u.out().value >= c.leaves.below) return nullptr;
     std::uint64_t inside = u.first.value - c.first;
     if (inside >= c.pages_under) {
       if (!go_under(c, u.first)) return nullptr;
@@ -201,14 +200,14 @@ class leaf_runs {
     for (;;) {
       std::uint32_t n = 0;
       for (; n < block && i + n < l.count(); ++n) {
-        places[n] = place_of(c, l.slot(i + n), l.pages(i + n));
+        places[n] = place_of(c, l.slot(i + n), l.end(i + n));
         if (!places[n]) break;
         __builtin_prefetch(places[n], 1);
       }
       for (std::uint32_t k = 0; k < n; ++k, ++i) {
         const slot at(places[k]);
         if (at.load() != f_.empty(0)) return i;
-        at.store(c.leaves.at(l.slot(i).out.value));
+        at.store(c.leaves.at(l.slot(i).out().value));
       }
       if (n < block) return i;
     }

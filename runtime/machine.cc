@@ -21,10 +21,11 @@ status machine::start(const platform& p, const machine_options& o) {
   const unsigned capacity = o.max_cpus ? o.max_cpus : o.cpus;
   if (o.cpus == 0 || o.cpus > capacity || capacity > max_cpus) return status::too_many;
   host_ = p;
-  void* memory = p.allocate(p.context, sizeof(cpu_context) * capacity, alignof(cpu_context));
+  const std::size_t places = cpu_list::places(capacity);
+  void* memory = p.allocate(p.context, sizeof(cpu_context) * places, alignof(cpu_context));
   if (!memory) return status::no_memory;
   cpus_ = {static_cast<cpu_context*>(memory), capacity};
-  for (unsigned i = 0; i < capacity; ++i) (new (&cpus_[i]) cpu_context)->start(i);
+  for (unsigned i = 0; i < places; ++i) new (&cpus_[i]) cpu_context(i);
   using word = owner_words::word;
   void* words = p.allocate(p.context, sizeof(word) * owner_words::count, alignof(word));
   if (words) {
@@ -40,7 +41,7 @@ status machine::start(const platform& p, const machine_options& o) {
 }
 
 void machine::stop() {
-  if (!cpus_.all) return;
+  if (cpus_.count == 0) return;
   for (auto& slot : spaces_) {
     space* s = slot.exchange(nullptr, std::memory_order_relaxed);  // relaxed: no call is in progress
     if (s) free_space(*s);
@@ -56,7 +57,7 @@ void machine::release_cpu_memory() {
   }
   if (owners_.all()) host_.release(host_.context, owners_.all(), sizeof(owner_words::word) * owner_words::count);
   owners_.start(nullptr);
-  host_.release(host_.context, cpus_.all, sizeof(cpu_context) * cpus_.count);
+  host_.release(host_.context, cpus_.all, sizeof(cpu_context) * cpu_list::places(cpus_.count));
   cpus_ = {};
 }
 
@@ -209,7 +210,7 @@ counters machine::counts(unsigned cpu, const space& s) const {
   const section* used = s.sections[cpu].load(std::memory_order_acquire);  // acquire: pairs with make_section()
   if (!used) return {};
   counters c = used->count;
-  for (const std::uint64_t more : used->grown) c.updates += more;
+  c.updates += used->queue.calls();
   for (std::uint64_t* each : {&c.updates, &c.runs, &c.commits, &c.entries_written}) *each += used->direct;
   return c;
 }

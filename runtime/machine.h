@@ -40,7 +40,7 @@ constexpr bool includes(walk_flags all, walk_flags some) {
 class machine {
  public:
   static constexpr unsigned max_cpus = 1u << state_handle::cpu_bits;
-  static constexpr unsigned max_spaces = 256;
+  static constexpr unsigned max_spaces = 1u << state_handle::space_bits;
   static constexpr unsigned max_table_sizes = 16;
 
   machine() = default;
@@ -194,8 +194,7 @@ class machine {
   /// The section of `l` if it was found lately and its updates are queued still, or immediate still, outside of sections; else
   /// null. Always null where the platform tells current_cpu, which find() has to ask.
   section* found_section(const lazy_state* l) const {
-    const unsigned cpu = state_handle(l).cpu();
-    return cpu < cpus_.count ? cpus_[cpu].found(l) : nullptr;
+    return cpus_.context_of(l).found(l);
   }
   void note_found(section& s, const lazy_state* l) {
     if (!host_.current_cpu) cpus_[s.cpu].note(l, s);

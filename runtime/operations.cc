@@ -118,7 +118,6 @@ status machine::submit(section& s, const update& u) {
     s.queue.append(u);
   }
   s.let_grow();
-  ++s.count.updates;
   return status::ok;
 }
 

@@ -18,7 +18,7 @@ section* machine::make_section(unsigned cpu, space& s) {
 // Null unless `l` is one of the two states that name a section now.
 section* machine::find(lazy_state* l) const {
   const state_handle h(l);
-  if (h.cpu() >= cpus_.count || h.space() >= max_spaces) return nullptr;
+  if (h.cpu() >= cpus_.count) return nullptr;
   if (host_.current_cpu && host_.current_cpu(host_.context) != h.cpu()) return nullptr;
   const space* where = spaces_[h.space()].load(std::memory_order_acquire);  // acquire: pairs with finish_space()
   if (!where) return nullptr;
@@ -142,6 +142,7 @@ void machine::commit_queue(section& s, flush_reason reason) {
     const lock_guard hold(s.drain_lock, host_);
     const update_list queued = s.queue.visible();
     if (queued.count() > 0) commit(s, queued, s.reserved, reason);
+    s.count.updates += s.queue.calls();
     s.queue.retire();
   }
   unreserve(s, s.reserved);

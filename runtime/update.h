@@ -36,7 +36,7 @@ constexpr bool includes(harvest all, harvest some) {
 struct guard {
   static constexpr unsigned count = 64;
   static constexpr std::uint32_t sequence_mask = (1u << 18) - 1;  // an update does not stay queued for longer
-  std::uint8_t index = 0;  ///< 1..63; 0 = no guard
+  std::uint32_t index = 0;  ///< 1..63; 0 = no guard
   std::uint32_t sequence = 0;
 };
 
@@ -75,7 +75,7 @@ class update_kind {
     return k;
   }
   constexpr guard guarded_by() const {
-    return {static_cast<std::uint8_t>(op_guard::get(bits_)), static_cast<std::uint32_t>(op_sequence::get(bits_))};
+    return {static_cast<std::uint32_t>(op_guard::get(bits_)), static_cast<std::uint32_t>(op_sequence::get(bits_))};
   }
   friend constexpr bool operator==(update_kind, update_kind) = default;
 
