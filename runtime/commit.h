@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/settlement.h"
+#include "runtime/single_leaves.h"
 
 namespace quire::runtime {
 
@@ -16,7 +17,7 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), settlement_(c, w_, runs_) {}
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), singles_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
 
   void run(const update_list& updates) {
     path_.begin();
@@ -24,7 +25,7 @@ class committer {
       apply(updates[0]);
       runs_.remember(updates[0], *c_.shortcut);
     } else {
-      for (std::uint32_t i = 0; (i = runs_.put_singles(updates, i)) < updates.count(); ++i) apply(updates[i]);
+      for (std::uint32_t i = 0; (i = singles_.put(updates, i)) < updates.count(); ++i) apply(updates[i]);
     }
     while (!climb(s_.top())) retry();
     path_.end(c_.reason);
@@ -440,6 +441,7 @@ class committer {
   entry_writer<F> w_;
   commit_path<F> path_;
   leaf_runs<F> runs_;
+  single_leaves<F> singles_;
   settlement<F> settlement_;
 };
 

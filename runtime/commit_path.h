@@ -35,6 +35,8 @@ class commit_path {
       : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(w) {}
 
   unsigned lowest() const { return lowest_; }
+  /// Differs from phase to phase.
+  std::uint64_t phase() const { return phase_; }
   /// space::unlinks() when the phase began.
   std::uint64_t unlinks() const { return unlinks_; }
   step& operator[](unsigned level) { return steps_[level]; }
@@ -50,6 +52,7 @@ class commit_path {
       // acquire: what the other cpu did alone is seen.
       while (c_.where.closed.load(std::memory_order_acquire) == closed) relax(c_.host);
     }
+    ++phase_;
     unlinks_ = c_.where.unlinks();
     lowest_ = s_.top();
     steps_[lowest_] = {t_.at(c_.where.root), c_.where.root, gfn{0}};
@@ -169,6 +172,7 @@ class commit_path {
   const tables<F> t_;
   entry_writer<F>& w_;
   unsigned lowest_ = 0;
+  std::uint64_t phase_ = 0;
   std::uint64_t unlinks_ = 0;
   obstacle met_ = obstacle::none;
   owner_words::word* met_word_ = nullptr;

@@ -1,4 +1,4 @@
-// Neighbouring leaves changed at once, and single ones in tables that are at hand: the short cuts of a commit.
+// Neighbouring leaves changed at once: the short cuts of a commit for ranges.
 #pragma once
 
 #include "runtime/commit_path.h"
@@ -119,28 +119,11 @@ class leaf_runs {
     return true;
   }
 
-  /// Puts single level-0 leaves into empty entries of tables that are held. Returns the index of the first update, from `i`
-  /// on, that needs more than that.
-  std::uint32_t put_singles(const update_list& updates, std::uint32_t i) {
-    if (s_.top() == 0 || s_.group_bits[0] || !w_.nothing_pending() || (i == 0 && updates.begun())) return i;
-    const std::uint32_t from = i;
-    while (i < updates.count() && set_line(updates.slot(i).kind)) {
-      singles under = singles_of_line();
-      if (!go_under(under, updates.slot(i).first)) break;
-      under.pages_under = s_.table_pages(1);
-      const std::uint32_t next = put_like(under, updates, i);
-      if (next == i) break;
-      i = next;
-    }
-    c_.count.entries_written += i - from;
-    return i;
-  }
-
   /// Keeps the way to the table that map `u` of one page went into.
   void remember(const update& u, leaf_shortcut& way) const {
     way.pages = 0;
     const auto& leaf_table = path_[0];
-    if (page_bits != 0 || s_.top() == 0 || s_.group_bits[0] || path_.lowest() > 0 || !leaf_table.held || leaf_table.hidden) return;
+    if (s_.slot_pages(0) != 1 || s_.top() == 0 || s_.group_bits[0] || path_.lowest() > 0 || !leaf_table.held || leaf_table.hidden) return;
     if (u.kind.op() != operation::map || u.kind.leaf_level() != 0 || u.range.pages != 1 || !w_.nothing_pending()) return;
     const leaf_line<F> leaves(f_, s_, u.kind.attr(), 0);
     way = {leaf_table.first.value, s_.table_pages(0), leaf_table.table.address(), leaf_table.address, path_.unlinks(),
@@ -149,83 +132,6 @@ class leaf_runs {
   }
 
  private:
-  // What put_like() needs, once for many updates.
-  struct singles {
-    word* parent;               // entries of the level-1 table
-    std::uint64_t first;        // page under it
-    std::uint64_t pages_under;  // it
-    word link_mask, link;       // what entries that link tables have in common, under that mask
-    std::uint64_t offset;       // from physical to virtual addresses
-    leaf_line<F> leaves;
-    update_kind kind;
-    owner_words::held_by held;
-  };
-  static constexpr unsigned page_bits = F::base_shift - arch::page_shift;
-  static constexpr unsigned table_bits = page_bits + F::index_bits(0);
-  static constexpr unsigned frame_bits = 3 + F::index_bits(0);  // of a level-0 table's bytes
-
-  /// Where the leaf of an update up to page `end` goes; null: it needs more than a store.
-  [[gnu::always_inline]] word* place_of(singles& c, const queued_update& u, std::uint64_t end) const {
-    if (!(u.kind == c.kind) || end - u.first.value != std::uint64_t{1} << page_bits || u.out().value >= c.leaves.below) return nullptr;
-    std::uint64_t inside = u.first.value - c.first;
-    if (inside >= c.pages_under) {
-      if (!go_under(c, u.first)) return nullptr;
-      inside = u.first.value - c.first;
-    }
-    const word link = slot(c.parent + (inside >> table_bits)).load();
-    const table_address table = f_.table(link, 1);
-    if ((link & c.link_mask) != c.link || !c.held(table, frame_bits)) return nullptr;
-    word* const entries = reinterpret_cast<word*>(static_cast<std::uintptr_t>(table.byte + c.offset));
-    return entries + (inside >> page_bits & ((std::uint64_t{1} << F::index_bits(0)) - 1));
-  }
-
-  /// Finds the level-1 table of another page. False: there is none.
-  bool go_under(singles& c, gfn g) const {
-    table_address table = c_.where.root;
-    for (unsigned level = s_.top(); level > 1; --level) {
-      const word e = t_.at(table)[s_.index(g, level)].load();
-      if (f_.kind(e, level) != kind::table) return false;
-      table = f_.table(e, level);
-    }
-    c.parent = t_.at(table).address();
-    c.first = s_.table_first(g, 1).value;
-    return true;
-  }
-
-  // As put_singles(), for updates of one kind: first all places of a block are found and asked for, since most are in no
-  // near cache, then they are written.
-  [[gnu::noinline]] std::uint32_t put_like(singles& c, const update_list& l, std::uint32_t i) const {
-    constexpr std::uint32_t block = 32;
-    word* places[block];
-    for (;;) {
-      std::uint32_t n = 0;
-      for (; n < block && i + n < l.count(); ++n) {
-        places[n] = place_of(c, l.slot(i + n), l.end(i + n));
-        if (!places[n]) break;
-        __builtin_prefetch(places[n], 1);
-      }
-      for (std::uint32_t k = 0; k < n; ++k, ++i) {
-        const slot at(places[k]);
-        if (at.load() != f_.empty(0)) return i;
-        at.store(c.leaves.at(l.slot(i).out().value));
-      }
-      if (n < block) return i;
-    }
-  }
-
-  singles singles_of_line() const {
-    const word varies = (f_.make_table({~std::uint64_t{s_.table_bytes[0] - 1}}, 1) ^ f_.make_table({0}, 1)) | f_.status_bits();
-    return {nullptr, 0, 0, ~varies, f_.make_table({0}, 1) & ~varies, c_.host.table_offset, line_, line_kind_, {c_.owners, c_.cpu.index}};
-  }
-
-  bool set_line(update_kind k) {
-    if (k == line_kind_) return true;
-    if (k.op() != operation::map || k.leaf_level() != 0 || k.guarded_by().index != 0) return false;
-    line_ = leaf_line<F>(f_, s_, k.attr(), 0);
-    line_kind_ = k;
-    return true;
-  }
-
   bool leaf_aligned(const update& u, std::uint64_t out, unsigned level) const {
     return level <= u.kind.leaf_level() && s_.leaf[level] && (out & (s_.slot_pages(level) - 1)) == 0;
   }
@@ -415,8 +321,6 @@ class leaf_runs {
   entry_writer<F>& w_;
   commit_path<F>& path_;
   const table_ops& ops_;
-  update_kind line_kind_{operation::unmap, {}, 0, false, harvest::none};
-  leaf_line<F> line_;
 };
 
 }  // namespace quire::runtime

@@ -1,6 +1,7 @@
 // Operations on entries of a table, and lookups, with AVX2: see table_ops.h, lookup_ops.h.
 #include <immintrin.h>
 
+#include "runtime/leaf_places_vector.h"
 #include "runtime/lookup_vector.h"
 #include "runtime/table_ops_vector.h"
 
@@ -16,6 +17,15 @@ struct avx2 {
   static constexpr bool partial = false;  // VPMASKMOVQ exists, but its stores are slow on some CPUs
 
   static vector load(const word* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+  static void load_four(const word* at, vector (&v)[4]) {
+    const vector a = load(at), b = load(at + 4), c = load(at + 8), d = load(at + 12);
+    const vector ab02 = _mm256_unpacklo_epi64(a, b), ab13 = _mm256_unpackhi_epi64(a, b);
+    const vector cd02 = _mm256_unpacklo_epi64(c, d), cd13 = _mm256_unpackhi_epi64(c, d);
+    v[0] = _mm256_permute2x128_si256(ab02, cd02, 0x20);
+    v[1] = _mm256_permute2x128_si256(ab13, cd13, 0x20);
+    v[2] = _mm256_permute2x128_si256(ab02, cd02, 0x31);
+    v[3] = _mm256_permute2x128_si256(ab13, cd13, 0x31);
+  }
   static void store(word* at, vector v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), v); }
   static void store(word* at, vector v, unsigned bits) {
     word lane[lanes];
@@ -57,5 +67,8 @@ constinit const table_ops detail::avx2_table_ops[2] = {vector_table_ops<avx2, fa
                                                        vector_table_ops<avx2, true>::all};
 constinit const lookup_function detail::avx2_lookup[2] = {vector_lookup<avx2, false>::look_all,
                                                           vector_lookup<avx2, true>::look_all};
+
+constinit const place_function detail::avx2_places[2] = {vector_places<avx2, false>::find,
+                                                         vector_places<avx2, true>::find};
 
 }  // namespace quire::runtime

@@ -1,6 +1,7 @@
 // Operations on entries of a table, and lookups, with AVX-512: see table_ops.h, lookup_ops.h.
 #include <immintrin.h>
 
+#include "runtime/leaf_places_vector.h"
 #include "runtime/lookup_vector.h"
 #include "runtime/table_ops_vector.h"
 
@@ -18,6 +19,16 @@ struct avx512 {
   static mask first(std::uint32_t k) { return static_cast<mask>((1u << k) - 1); }
   static vector load(const word* at) { return _mm512_loadu_si512(at); }
   static vector load(const word* at, std::uint32_t k) { return _mm512_maskz_loadu_epi64(first(k), at); }
+  static void load_four(const word* at, vector (&v)[4]) {
+    const vector a = load(at), b = load(at + 8), c = load(at + 16), d = load(at + 24);
+    const vector even = _mm512_set_epi64(13, 9, 5, 1, 12, 8, 4, 0), odd = _mm512_set_epi64(15, 11, 7, 3, 14, 10, 6, 2);
+    const vector ab01 = _mm512_permutex2var_epi64(a, even, b), cd01 = _mm512_permutex2var_epi64(c, even, d);
+    const vector ab23 = _mm512_permutex2var_epi64(a, odd, b), cd23 = _mm512_permutex2var_epi64(c, odd, d);
+    v[0] = _mm512_shuffle_i64x2(ab01, cd01, 0x44);
+    v[1] = _mm512_shuffle_i64x2(ab01, cd01, 0xee);
+    v[2] = _mm512_shuffle_i64x2(ab23, cd23, 0x44);
+    v[3] = _mm512_shuffle_i64x2(ab23, cd23, 0xee);
+  }
   static void store(word* at, vector v) { _mm512_storeu_si512(at, v); }
   static void store(word* at, vector v, unsigned bits) {
     _mm512_mask_storeu_epi64(at, static_cast<mask>(bits), v);
@@ -51,5 +62,8 @@ constinit const table_ops detail::avx512_table_ops[2] = {vector_table_ops<avx512
                                                          vector_table_ops<avx512, true>::all};
 constinit const lookup_function detail::avx512_lookup[2] = {vector_lookup<avx512, false>::look_all,
                                                             vector_lookup<avx512, true>::look_all};
+
+constinit const place_function detail::avx512_places[2] = {vector_places<avx512, false>::find,
+                                                           vector_places<avx512, true>::find};
 
 }  // namespace quire::runtime

@@ -1,6 +1,7 @@
 // Operations on entries of a table, and lookups, with NEON: see table_ops.h, lookup_ops.h.
 #include <arm_neon.h>
 
+#include "runtime/leaf_places_vector.h"
 #include "runtime/lookup_vector.h"
 #include "runtime/table_ops_vector.h"
 
@@ -18,6 +19,10 @@ struct neon {
   static constexpr bool partial = false;
 
   static vector load(const word* at) { return vld1q_u64(at); }
+  static void load_four(const word* at, vector (&v)[4]) {
+    const uint64x2x4_t each = vld4q_u64(at);
+    for (unsigned j = 0; j < 4; ++j) v[j] = each.val[j];
+  }
   static void store(word* at, vector v) { vst1q_u64(at, v); }
   static void store(word* at, vector v, unsigned bits) {
     // relaxed: see table_ops
@@ -54,5 +59,8 @@ constinit const table_ops detail::neon_table_ops[2] = {vector_table_ops<neon, fa
                                                        vector_table_ops<neon, true>::all};
 constinit const lookup_function detail::neon_lookup[2] = {vector_lookup<neon, false>::look_all,
                                                           vector_lookup<neon, true>::look_all};
+
+constinit const place_function detail::neon_places[2] = {vector_places<neon, false>::find,
+                                                         vector_places<neon, true>::find};
 
 }  // namespace quire::runtime

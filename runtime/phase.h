@@ -76,18 +76,16 @@ class owner_words {
   /// Tells of tables whether acquire() would answer `held` at once: held from earlier in the phase, or never another cpu's.
   /// Then a table may be reached by any link that was read in this phase, since nobody else can have taken it out
   /// meanwhile. Cost: one load.
-  class held_by {
-   public:
-    held_by(const owner_words& o, unsigned cpu) : words_(o.words_), biased_(make(state::biased, cpu)), locked_(make(state::locked, cpu)) {}
+  struct held_by {
+    held_by(const owner_words& o, unsigned cpu) : words(o.words_), biased(make(state::biased, cpu)), locked(make(state::locked, cpu)) {}
     [[gnu::always_inline]] bool operator()(arch::table_address t, unsigned frame_shift) const {
       // acquire: as in acquire()
-      const std::uint32_t seen = words_[(t.byte >> frame_shift) & (count - 1)].load(std::memory_order_acquire);
-      return seen == biased_ || seen == locked_;
+      const std::uint32_t seen = words[(t.byte >> frame_shift) & (count - 1)].load(std::memory_order_acquire);
+      return seen == biased || seen == locked;
     }
 
-   private:
-    const word* words_;
-    std::uint32_t biased_, locked_;
+    const word* words;             ///< `count` of them: that of a table is found by its address, in frames
+    std::uint32_t biased, locked;  ///< what they are then
   };
 
   void start(word* words) { words_ = words; }
