@@ -73,11 +73,22 @@ struct commit_context {
   leaf_shortcut* shortcut = nullptr;  // null: nobody wants one; else there is one update
 };
 
+/// Pages that are mapped one by one, each with a leaf of level 0. All lie in the space, and were checked.
+struct page_list {
+  const gfn* pages = nullptr;
+  const hfn* frames = nullptr;
+  std::uint32_t count = 0;
+  attributes attr;
+};
+
 struct backend {
   const char* name;
   /// Applies updates in order, in one phase or several: break, flush, make, free. Every table is claimed. Any cpu may
   /// commit at any time, in no phase.
   void (*commit)(const commit_context& c, const update_list& updates);
+  /// Maps pages from the first one on, as long as their entries are empty and in tables that the cpu need not wait for. Returns how
+  /// many it has mapped: nothing has to be flushed for these. Claims are for as many level-0 tables as it may take.
+  std::uint32_t (*map_pages)(const commit_context& c, const page_list& maps);
   /// Flushes the whole space once, reports every mapping and frees all tables, the root too. Nobody else uses it.
   void (*destroy)(const commit_context& c);
   /// Tables that `u` lacks right now. While the space is closed to others.

@@ -12,6 +12,7 @@ const backend& backend_for() {
   static constexpr backend b = {
       F::name,
       [](const commit_context& c, const update_list& updates) { committer<F>(c).run(updates); },
+      [](const commit_context& c, const page_list& maps) { return committer<F>(c).map_pages(maps); },
       [](const commit_context& c) { committer<F>(c).destroy(); },
       [](const platform& host, const space& s, const update& u) {
         table_need need{};

@@ -34,6 +34,16 @@ class committer {
     ++c_.count.commits;
   }
 
+  std::uint32_t map_pages(const page_list& maps) {
+    path_.begin();
+    const std::uint32_t done = singles_.put(maps);
+    path_.end(c_.reason);
+    c_.count.updates += done;
+    c_.count.runs += done;
+    ++c_.count.commits;
+    return done;
+  }
+
   void destroy() {
     m_.stale.add_whole();
     w_.flush(c_.reason);

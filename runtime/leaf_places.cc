@@ -8,10 +8,7 @@ namespace {
 using word = std::uint64_t;
 
 template <bool swapped>
-word* place_of(const place_request& q, const queued_update& u) {
-  const word page = u.first.value, out = page + u.distance;
-  // relaxed: a run that grows meanwhile is of more than one leaf
-  if (!(u.kind == q.kind) || u.end.load(std::memory_order_relaxed) - page != q.pages || (out & q.beyond) != 0) return nullptr;
+word* place_of(const place_request& q, word page) {
   word table = q.root;
   for (unsigned l = q.shape.levels - 1;; --l) {
     const arch::walk_level& level = q.shape.level[l];
@@ -25,19 +22,43 @@ word* place_of(const place_request& q, const queued_update& u) {
 }
 
 template <bool swapped>
-void find_places(const place_request& q, const queued_update* updates, std::uint32_t n, word** at, word* leaf) {
+word leaf_for(const place_request& q, word out) {
+  const word e = q.leaf + (out << q.step_shift);
+  return swapped ? __builtin_bswap64(e) : e;
+}
+
+template <bool swapped>
+bool of_updates(const place_request& q, const queued_update* updates, std::uint32_t n, word** at, word* leaf) {
+  bool all = true;
   for (std::uint32_t i = 0; i < n; ++i) {
-    at[i] = place_of<swapped>(q, updates[i]);
-    const word e = q.leaf + (updates[i].out().value << q.step_shift);
-    leaf[i] = swapped ? __builtin_bswap64(e) : e;
+    const queued_update& u = updates[i];
+    const word page = u.first.value, out = page + u.distance;
+    // relaxed: a run that grows meanwhile is of more than one leaf
+    const bool good = u.kind == q.kind && u.end.load(std::memory_order_relaxed) - page == q.pages && (out & q.beyond) == 0;
+    at[i] = good ? place_of<swapped>(q, page) : nullptr;
+    leaf[i] = leaf_for<swapped>(q, out);
+    all = all && at[i];
   }
+  return all;
+}
+
+template <bool swapped>
+bool of_pages(const place_request& q, const gfn* pages, const hfn* frames, std::uint32_t n, word** at, word* leaf) {
+  bool all = true;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    at[i] = (frames[i].value & q.beyond) == 0 ? place_of<swapped>(q, pages[i].value) : nullptr;
+    leaf[i] = leaf_for<swapped>(q, frames[i].value);
+    all = all && at[i];
+  }
+  return all;
 }
 
 }  // namespace
 
-constinit const place_function detail::scalar_places[2] = {find_places<false>, find_places<true>};
+constinit const place_functions detail::scalar_places[2] = {{of_updates<false>, of_pages<false>},
+                                                            {of_updates<true>, of_pages<true>}};
 
-place_function places_for(simd v, bool swapped) {
+const place_functions& places_for(simd v, bool swapped) {
   if constexpr (simd_for_x86) {
     if (v == simd::avx512) return detail::avx512_places[swapped];
     if (v == simd::avx2) return detail::avx2_places[swapped];

@@ -24,20 +24,26 @@ struct place_request {
 
 inline constexpr std::uint32_t most_places = 64;
 
-/// For each of `n` updates: at[i] becomes the address of the level-0 entry that it is to fill, and leaf[i] what is to be
-/// stored there, in the byte order of the table. at[i] is null if it is not such a map, if a table on the way is not there, or if the
-/// caller does not hold the level-0 table; leaf[i] is then anything. Both have room for most_places, which `n` is not above.
+/// For each of `n` maps: at[i] becomes the address of the level-0 entry that it is to fill, and leaf[i] what is to be
+/// stored there, in the byte order of the table. at[i] is null if the map is not as place_request says, if a table on the way
+/// is not there, or if the caller does not hold the level-0 table; leaf[i] is then anything. Both have room for most_places, which
+/// `n` is not above. True if no at[i] is null.
 /// Context: in a phase, by the cpu that asks for itself; it neither blocks nor changes anything. Cost: O(n).
-using place_function = void (*)(const place_request& q, const queued_update* updates, std::uint32_t n, std::uint64_t** at,
-                                std::uint64_t* leaf);
+struct place_functions {
+  bool (*of_updates)(const place_request& q, const queued_update* updates, std::uint32_t n, std::uint64_t** at,
+                     std::uint64_t* leaf);
+  /// Of maps of one leaf each, whose kind is as asked for.
+  bool (*of_pages)(const place_request& q, const gfn* pages, const hfn* frames, std::uint32_t n, std::uint64_t** at,
+                   std::uint64_t* leaf);
+};
 
-/// The function of a variant that is available, or of scalar.
+/// The functions of a variant that is available, or of scalar.
 /// @param swapped  see walk_shape
-place_function places_for(simd v, bool swapped);
+const place_functions& places_for(simd v, bool swapped);
 
 namespace detail {
 // By `swapped`.
-extern const place_function scalar_places[2], avx2_places[2], avx512_places[2], neon_places[2];
+extern const place_functions scalar_places[2], avx2_places[2], avx512_places[2], neon_places[2];
 }  // namespace detail
 
 }  // namespace quire::runtime

@@ -13,14 +13,19 @@ namespace quire::runtime {
 template <class V, bool swapped>
 class vector_places {
  public:
-  static void find(const place_request& q, const queued_update* updates, std::uint32_t n, std::uint64_t** at,
-                   std::uint64_t* leaf) {
+  static bool of_updates(const place_request& q, const queued_update* updates, std::uint32_t n, std::uint64_t** at,
+                         std::uint64_t* leaf) {
     const std::uint32_t whole = n - n % lanes;
-    if (whole > 0 && vector_places(q, whole).look(updates, at, leaf)) {
-      if (n > whole) detail::scalar_places[swapped](q, updates + whole, n - whole, at + whole, leaf + whole);
-    } else {
-      detail::scalar_places[swapped](q, updates, n, at, leaf);
-    }
+    vector_places all(q, whole);
+    if (whole == 0 || !all.look(updates->first.value, updates, nullptr, at, leaf)) return detail::scalar_places[swapped].of_updates(q, updates, n, at, leaf);
+    return all.found() & (n == whole || detail::scalar_places[swapped].of_updates(q, updates + whole, n - whole, at + whole, leaf + whole));
+  }
+  static bool of_pages(const place_request& q, const gfn* pages, const hfn* frames, std::uint32_t n, std::uint64_t** at,
+                       std::uint64_t* leaf) {
+    const std::uint32_t whole = n - n % lanes;
+    vector_places all(q, whole);
+    if (whole == 0 || !all.look(pages->value, pages, frames, at, leaf)) return detail::scalar_places[swapped].of_pages(q, pages, frames, n, at, leaf);
+    return all.found() & (n == whole || detail::scalar_places[swapped].of_pages(q, pages + whole, frames + whole, n - whole, at + whole, leaf + whole));
   }
 
  private:
@@ -35,45 +40,54 @@ class vector_places {
 
   vector_places(const place_request& q, std::uint32_t count) : q_(q), count_(count), vectors_(count / lanes) {}
 
-  /// False: this is not for vectors.
-  bool look(const queued_update* updates, word** at, word* leaf) {
+  bool found() const { return all_found_; }
+
+  /// False: this is not for vectors. `maps` are queued_updates, or pages with their frames.
+  template <class Map>
+  [[gnu::always_inline]] bool look(word page, const Map* maps, const hfn* frames, word** at, word* leaf) {
     word differ = 0;
-    take(updates, leaf, differ);
+    take(maps, frames, V::all(page), leaf, differ);
     unsigned l = q_.shape.levels - 1;
     word table = q_.root;
-    const word page = updates[0].first.value;
     for (; l > 0 && differ >> q_.shape.level[l].shift == 0; --l) {
       const arch::walk_level& level = q_.shape.level[l];
       const word e = in_table::turned(load(table + q_.table_offset + (page >> level.shift & level.index_mask) * sizeof(word)));
       if (!level.rule.table(e)) return false;
       table = level.rule.address(e, level.rule.table_address);
     }
-    if (l == 0) return false;  // neighbours, that differ in less than a table: not worth it
     const vector start = V::all(table);
     for (std::uint32_t v = 0; v < vectors_; ++v) table_[v] = start;
-    for (; l > 0; --l) {
-      const arch::walk_level& level = q_.shape.level[l];
-      descend(level);
-    }
+    for (; l > 0; --l) descend(q_.shape.level[l]);
     finish(at);
     return true;
   }
 
-  /// Sorts out the updates, and makes their leaves.
-  void take(const queued_update* updates, word* leaf, word& differ) {
-    const vector kind = V::all(__builtin_bit_cast(word, q_.kind)), pages = V::all(q_.pages), beyond = V::all(q_.beyond),
-                 first = V::all(updates[0].first.value), leaf_of_0 = V::all(q_.leaf);
+  struct map_lanes {
+    vector page, out;
+    mask good;
+  };
+  [[gnu::always_inline]] map_lanes read(const queued_update* updates, const hfn* /*frames*/, std::uint32_t i) const {
+    vector u[4];  // first, end, distance, kind
+    V::load_four(reinterpret_cast<const word*>(updates + i), u);
+    const mask one_page = V::equal(u[1], V::add(u[0], V::all(q_.pages)));
+    return {u[0], V::add(u[0], u[2]), V::both(one_page, V::equal(u[3], V::all(__builtin_bit_cast(word, q_.kind))))};
+  }
+  [[gnu::always_inline]] map_lanes read(const gfn* pages, const hfn* frames, std::uint32_t i) const {
+    return {V::load(&pages[i].value), V::load(&frames[i].value), V::equal(V::all(0), V::all(0))};
+  }
+
+  /// Sorts out the maps, and makes their leaves.
+  template <class Map>
+  [[gnu::always_inline]] void take(const Map* maps, const hfn* frames, vector first, word* leaf, word& differ) {
+    const vector beyond = V::all(q_.beyond), leaf_of_0 = V::all(q_.leaf), none = V::all(0);
     const unsigned shift = q_.step_shift;
     vector all = V::all(0);
     for (std::uint32_t v = 0; v < vectors_; ++v) {
-      vector u[4];  // first, end, distance, kind
-      V::load_four(reinterpret_cast<const word*>(updates + v * lanes), u);
-      const vector out = V::add(u[0], u[2]);
-      const mask fit = V::both(V::equal(u[1], V::add(u[0], pages)), V::equal(u[3], kind));
-      good_[v] = V::both(fit, V::equal(V::and_(out, beyond), V::all(0)));
-      page_[v] = u[0];
-      all = V::or_(all, V::xor_(u[0], first));
-      V::store(leaf + v * lanes, in_table::turned(V::add(leaf_of_0, V::shift_left(out, shift))));
+      const map_lanes m = read(maps, frames, v * lanes);
+      good_[v] = V::both(m.good, V::equal(V::and_(m.out, beyond), none));
+      page_[v] = m.page;
+      all = V::or_(all, V::xor_(m.page, first));
+      V::store(leaf + v * lanes, in_table::turned(V::add(leaf_of_0, V::shift_left(m.out, shift))));
     }
     word each[lanes];
     V::store(each, all);
@@ -121,18 +135,23 @@ class vector_places {
     }
     const arch::walk_level& level = q_.shape.level[0];
     const vector index_mask = V::all(level.index_mask), offset = V::all(q_.table_offset), biased = V::all(q_.held.biased),
-                 locked = V::all(q_.held.locked);
+                 locked = V::all(q_.held.locked), none = V::all(0);
+    unsigned every = as_read::lower(lanes);
     for (std::uint32_t v = 0; v < vectors_; ++v) {
       const vector seen = V::load(owner + v * lanes);
       const mask held = V::either(V::equal(seen, biased), V::equal(seen, locked));
       const vector index = V::and_(V::shift_right(page_[v], level.shift), index_mask);
       const vector place = V::add(V::add(table_[v], offset), V::shift_left(index, 3));
-      V::store(reinterpret_cast<word*>(at + v * lanes), V::select(V::both(good_[v], held), place, V::all(0)));
+      const mask found = V::both(good_[v], held);
+      every &= V::bits(found);
+      V::store(reinterpret_cast<word*>(at + v * lanes), V::select(found, place, none));
     }
+    all_found_ = every == as_read::lower(lanes);
   }
 
   const place_request& q_;
   const std::uint32_t count_, vectors_;
+  bool all_found_ = false;
   vector page_[most_places / lanes], table_[most_places / lanes];  // physical addresses
   mask good_[most_places / lanes];
 };

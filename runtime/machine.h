@@ -144,6 +144,13 @@ class machine {
     if (section* s = found_section(l); s && s->append_map(r, out, a, g)) [[likely]] return status::ok;
     return map_slowly(l, r, out, a, max_leaf_level, g);
   }
+  /// As map() of each page in turn, with one leaf of the smallest size, to the frame in the place of the same index. Pages that
+  /// were not mapped are at once, in a section too, as long as nothing is queued there and table memory is at hand: no flush is
+  /// due for them. Others are queued.
+  /// Errors: bad_state, misaligned, bad_attributes; bad_range if a page or a frame is beyond the space's, or the lengths
+  /// differ: then nothing is queued or changed. no_tables: those from the page with index `mapped` on are as they were.
+  /// Context: as map(). Cost: many walks at a time, some ns a page, by batches of 64 and more.
+  status map_many(lazy_state* l, std::span<const gfn> pages, std::span<const hfn> frames, attributes a, std::size_t& mapped);
   /// As map(), but leaves mapped pages alone and counts them in counters::kept_pages.
   status map_keep_present(lazy_state* l, gfn_range r, hfn out, attributes a,
                           unsigned max_leaf_level = arch::level_limit - 1, guard g = {});
@@ -217,6 +224,7 @@ class machine {
   void open_space(section& s);
   status map_slowly(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g);
   status unmap_slowly(lazy_state* l, gfn_range r);
+  std::size_t map_at_once(section& s, std::span<const gfn> pages, std::span<const hfn> frames, attributes a);
   status submit(section& s, const update& u);
   status submit_range(lazy_state* l, gfn_range r, operation op, attributes a, harvest what);
   status commit_now(section& s, const update& u);

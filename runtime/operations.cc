@@ -1,29 +1,8 @@
 // Updates: checked, claimed for, then queued or committed at once.
+#include "runtime/checks.h"
 #include "runtime/machine.h"
 
 namespace quire::runtime {
-
-namespace {
-
-status check_range(const geometry& s, gfn_range r) {
-  if (r.pages == 0 || !s.holds(r)) return status::bad_range;
-  return ((r.first.value | r.pages) & (s.slot_pages(0) - 1)) ? status::misaligned : status::ok;
-}
-
-bool has_access(const geometry& s, perm p) {
-  const auto i = static_cast<unsigned>(p);
-  return i < arch::perm_values && (s.access_set >> i & 1);
-}
-
-status check_map(const geometry& s, gfn_range r, hfn out, attributes a) {
-  if (const status bad = check_range(s, r); bad != status::ok) return bad;
-  if (out.value >= s.output_pages || r.pages > s.output_pages - out.value) return status::bad_range;
-  if (out.value & (s.slot_pages(0) - 1)) return status::misaligned;
-  const bool known = has_access(s, a.access) && a.type < s.memory_types && (a.options & ~s.option_set) == 0;
-  return known ? status::ok : status::bad_attributes;
-}
-
-}  // namespace
 
 // `k` holds everything but attributes and leaf level.
 status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, const update_kind& k,
@@ -156,13 +135,7 @@ bool machine::prepay(section& s) {
     s.queue.prepay(room);
     return room > 0;
   }
-  std::uint32_t tables = room < most ? room : most;
-  table_pool& pool = *s.where->pools[0];
-  if (tables > 0 && pool.reserve_unused(s.cpu, tables) != status::ok) {
-    const std::uint64_t slack = pool.slack(s.cpu);  // what it keeps for itself is less, and the centre has not enough
-    tables = static_cast<std::uint32_t>(slack);
-    pool.slack(s.cpu) -= tables;
-  }
+  const auto tables = static_cast<std::uint32_t>(s.where->pools[0]->reserve_some(s.cpu, room < most ? room : most));
   s.reserved[0] += tables;
   s.queue.prepay(tables);
   const bool more = top > 1 && parents > 0 && s.prepaid_parents == 0 && s.where->pools[1]->reserve_unused(s.cpu, parents) == status::ok;

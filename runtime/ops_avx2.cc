@@ -68,7 +68,8 @@ constinit const table_ops detail::avx2_table_ops[2] = {vector_table_ops<avx2, fa
 constinit const lookup_function detail::avx2_lookup[2] = {vector_lookup<avx2, false>::look_all,
                                                           vector_lookup<avx2, true>::look_all};
 
-constinit const place_function detail::avx2_places[2] = {vector_places<avx2, false>::find,
-                                                         vector_places<avx2, true>::find};
+constinit const place_functions detail::avx2_places[2] = {
+    {vector_places<avx2, false>::of_updates, vector_places<avx2, false>::of_pages},
+    {vector_places<avx2, true>::of_updates, vector_places<avx2, true>::of_pages}};
 
 }  // namespace quire::runtime

@@ -63,7 +63,8 @@ constinit const table_ops detail::avx512_table_ops[2] = {vector_table_ops<avx512
 constinit const lookup_function detail::avx512_lookup[2] = {vector_lookup<avx512, false>::look_all,
                                                             vector_lookup<avx512, true>::look_all};
 
-constinit const place_function detail::avx512_places[2] = {vector_places<avx512, false>::find,
-                                                           vector_places<avx512, true>::find};
+constinit const place_functions detail::avx512_places[2] = {
+    {vector_places<avx512, false>::of_updates, vector_places<avx512, false>::of_pages},
+    {vector_places<avx512, true>::of_updates, vector_places<avx512, true>::of_pages}};
 
 }  // namespace quire::runtime

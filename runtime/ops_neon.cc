@@ -60,7 +60,8 @@ constinit const table_ops detail::neon_table_ops[2] = {vector_table_ops<neon, fa
 constinit const lookup_function detail::neon_lookup[2] = {vector_lookup<neon, false>::look_all,
                                                           vector_lookup<neon, true>::look_all};
 
-constinit const place_function detail::neon_places[2] = {vector_places<neon, false>::find,
-                                                         vector_places<neon, true>::find};
+constinit const place_functions detail::neon_places[2] = {
+    {vector_places<neon, false>::of_updates, vector_places<neon, false>::of_pages},
+    {vector_places<neon, true>::of_updates, vector_places<neon, true>::of_pages}};
 
 }  // namespace quire::runtime

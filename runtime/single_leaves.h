@@ -6,6 +6,30 @@
 
 namespace quire::runtime {
 
+/// The maps of page_list, as single_leaves takes them.
+struct page_maps {
+  const page_list& all;
+  bool find(const place_functions& by, const place_request& q, std::uint32_t i, std::uint32_t n, std::uint64_t** at,
+            std::uint64_t* leaf) const {
+    return by.of_pages(q, all.pages + i, all.frames + i, n, at, leaf);
+  }
+  gfn page(std::uint32_t i) const { return all.pages[i]; }
+  bool is(const place_request& /*q*/, std::uint32_t /*i*/) const { return true; }
+};
+
+/// Maps that lie in a queue.
+struct queued_maps {
+  const update_list& all;
+  bool find(const place_functions& by, const place_request& q, std::uint32_t i, std::uint32_t n, std::uint64_t** at,
+            std::uint64_t* leaf) const {
+    return by.of_updates(q, &all.slot(i), n, at, leaf);
+  }
+  gfn page(std::uint32_t i) const { return all.slot(i).first; }
+  bool is(const place_request& q, std::uint32_t i) const {
+    return all.slot(i).kind == q.kind && all.end(i) - all.slot(i).first.value == q.pages;
+  }
+};
+
 /// Lives as long as the commit, which goes on in its own way where nothing here applies.
 template <class F>
 class single_leaves {
@@ -13,24 +37,35 @@ class single_leaves {
   using word = typename F::word;
 
   single_leaves(const commit_context& c, entry_writer<F>& w, commit_path<F>& path, leaf_runs<F>& runs)
-      : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(w), path_(path), runs_(runs), swapped_(F::byte_order != std::endian::native),
-        find_(places_for(chosen_simd(), swapped_)) {}
+      : c_(c), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(w), path_(path), runs_(runs),
+        swapped_(F::byte_order != std::endian::native), places_(places_for(chosen_simd(), swapped_)) {}
 
-  /// Puts leaves into empty entries of tables that are held. Returns the index of the first update, from `i` on, that needs
-  /// more than that.
+  /// Puts leaves into empty entries of tables that are held, or new. Returns the index of the first update, from `i` on, that
+  /// needs more than that.
   std::uint32_t put(const update_list& updates, std::uint32_t i) {
-    if (s_.top() == 0 || s_.group_bits[0] || !w_.nothing_pending() || (i == 0 && updates.begun())) return i;
+    if (!usable() || (i == 0 && updates.begun())) return i;
     const std::uint32_t from = i;
     while (i < updates.count() && set_line(updates.slot(i).kind)) {
-      if (!knows(i)) look(updates, i);
-      i = put_found(updates, i);
+      i = put_some(queued_maps{updates}, updates.count(), i);
       if (i < first_ + found_) break;
     }
     c_.count.entries_written += i - from;
     return i;
   }
+  /// The same for a list of pages.
+  std::uint32_t put(const page_list& maps) {
+    if (!usable() || !set_line(update_kind(operation::map, maps.attr, 0, false, harvest::none))) return 0;
+    std::uint32_t i = 0;
+    do {
+      i = put_some(page_maps{maps}, maps.count, i);
+    } while (i == first_ + found_ && i < maps.count);
+    c_.count.entries_written += i;
+    return i;
+  }
 
  private:
+  bool usable() const { return s_.top() > 0 && s_.group_bits[0] == 0 && w_.nothing_pending(); }
+
   bool set_line(update_kind k) {
     if (k == kind_) return fits_;
     if (k.op() != operation::map || k.leaf_level() != 0 || k.guarded_by().index != 0) return false;
@@ -48,29 +83,40 @@ class single_leaves {
     return {c_.where.walk, c_.where.root.byte, c_.host.table_offset, kind_, s_.slot_pages(0), leaf_, step_shift_, beyond_,
             {c_.owners, c_.cpu.index}, static_cast<unsigned>(std::countr_zero(s_.table_bytes[0]))};
   }
-  /// True if the place of update `i` was looked for in this phase.
+  /// True if the place of map `i` was looked for in this phase.
   bool knows(std::uint32_t i) const { return i - first_ < found_ && phase_ == path_.phase(); }
 
-  void look(const update_list& updates, std::uint32_t i) {
-    const std::uint32_t left = updates.count() - i;
+  /// Puts leaves of maps from the i-th on, as far as their places are known together. Returns the first one that it did not.
+  template <class Maps>
+  std::uint32_t put_some(const Maps& maps, std::uint32_t count, std::uint32_t i) {
+    if (!knows(i)) look(maps, count, i);
+    return first_ + write(maps, i - first_, found_);
+  }
+
+  template <class Maps>
+  [[gnu::noinline]] void look(const Maps& maps, std::uint32_t count, std::uint32_t i) {
+    const std::uint32_t n = count - i < most_places ? count - i : most_places;
     first_ = i;
-    found_ = left < most_places ? left : most_places;
+    found_ = n;
     phase_ = path_.phase();
-    find_(request(), &updates.slot(i), found_, at_, word_);
-    // A table is linked ahead of what comes before only if that takes no table out.
-    bool maps_alone = true;
-    for (std::uint32_t k = 0; k < found_; ++k) {
-      if (!at_[k]) [[unlikely]] maps_alone = maps_alone && find_one(updates, k);
-      __builtin_prefetch(at_[k], 1);  // most are in no near cache
+    if (!maps.find(places_, request(), i, n, at_, leaf_of_)) {
+      // A table is linked ahead of what comes before only if that takes no table out.
+      bool maps_alone = true;
+      for (std::uint32_t k = 0; k < n && maps_alone; ++k) {
+        if (!at_[k]) maps_alone = find_one(maps, k);
+      }
     }
+#pragma GCC unroll 8
+    for (std::uint32_t k = 0; k < n; ++k) __builtin_prefetch(at_[k], 1);  // most are in no near cache
   }
 
   /// Looks for the place of one of them, and makes it if the level-0 table is all that lacks. False: it is not a map of
   /// one page.
-  [[gnu::noinline]] bool find_one(const update_list& updates, std::uint32_t k) {
-    const queued_update* const u = &updates.slot(first_ + k);
-    if (!(u->kind == kind_) || updates.end(first_ + k) - u->first.value != s_.slot_pages(0)) return false;
-    if (link_table(u->first)) places_for(simd::scalar, swapped_)(request(), u, 1, at_ + k, word_ + k);
+  template <class Maps>
+  [[gnu::noinline]] bool find_one(const Maps& maps, std::uint32_t k) {
+    const place_request q = request();
+    if (!maps.is(q, first_ + k)) return false;
+    if (link_table(maps.page(first_ + k))) maps.find(places_for(simd::scalar, swapped_), q, first_ + k, 1, at_ + k, leaf_of_ + k);
     return true;
   }
 
@@ -96,19 +142,23 @@ class single_leaves {
     }
   }
 
-  /// Writes the leaves that have a place, in order. Returns the first one that has none.
-  [[gnu::noinline]] std::uint32_t put_found(const update_list& updates, std::uint32_t i) {
+  /// Writes the leaves [k, n) of those that were looked for, in order, as long as they have a place that is empty.
+  template <class Maps>
+  [[gnu::noinline]] std::uint32_t write(const Maps& maps, std::uint32_t k, const std::uint32_t n) {
     const word empty = swapped_ ? __builtin_bswap64(f_.empty(0)) : f_.empty(0);
-    for (std::uint32_t k = i - first_; k < found_; ++k) {
-      if (!at_[k]) [[unlikely]] {
-        find_one(updates, k);  // what it lacked may be there by now
-        if (!at_[k]) return first_ + k;
+#pragma GCC unroll 4
+    for (; k < n; ++k) {
+      word* at = at_[k];
+      if (!at) [[unlikely]] {
+        find_one(maps, k);  // what it lacked may be there by now
+        at = at_[k];
+        if (!at) return k;
       }
-      const std::atomic_ref<word> entry(*at_[k]);
-      if (entry.load(std::memory_order_acquire) != empty) return first_ + k;  // acquire: as slot::load()
-      entry.store(word_[k], std::memory_order_release);                      // release: as slot::store()
+      const std::atomic_ref<word> entry(*at);
+      if (entry.load(std::memory_order_acquire) != empty) [[unlikely]] return k;  // acquire: as slot::load()
+      entry.store(leaf_of_[k], std::memory_order_release);                        // release: as slot::store()
     }
-    return first_ + found_;
+    return k;
   }
 
   const commit_context& c_;
@@ -119,15 +169,15 @@ class single_leaves {
   commit_path<F>& path_;
   leaf_runs<F>& runs_;
   const bool swapped_;
-  const place_function find_;
+  const place_functions& places_;
   update_kind kind_{operation::unmap, {}, 0, false, harvest::none};  // of the maps that are looked at
   bool fits_ = false;                                                // their leaves are as place_request has them
   word leaf_ = 0, beyond_ = 0;
   unsigned step_shift_ = 0;
-  std::uint32_t first_ = 0, found_ = 0;  // updates whose places are known
+  std::uint32_t first_ = 0, found_ = 0;  // maps whose places are known
   std::uint64_t phase_ = 0;              // in which they were found
   word* at_[most_places];
-  word word_[most_places];  // their leaves, in the byte order of the table
+  word leaf_of_[most_places];  // in the byte order of the table
 };
 
 }  // namespace quire::runtime

@@ -49,15 +49,25 @@ class table_pool {
     }
     return claim(own, frames, true);
   }
-  /// What `cpu` keeps for itself and has not promised, in frames: as many can be claimed by taking them off it.
+  /// What a cpu may keep for itself, in frames.
   std::uint32_t cache_frames() const { return options_.cache_frames; }
-  std::uint64_t& slack(unsigned cpu) const { return stocks_[cpu].slack; }
   /// As reserve(), but asks the platform for nothing.
   status reserve_unused(unsigned cpu, std::uint64_t frames) {
     cpu_stock& own = stocks_[cpu];
     if (frames > own.slack) return claim(own, frames, false);
     own.slack -= frames;
     return status::ok;
+  }
+  /// Claims as many frames as the cpu keeps for itself, up to `frames`. Returns how many.
+  std::uint64_t reserve_own(unsigned cpu, std::uint64_t frames) {
+    std::uint64_t& slack = stocks_[cpu].slack;
+    const std::uint64_t claimed = frames < slack ? frames : slack;
+    slack -= claimed;
+    return claimed;
+  }
+  /// As many as are there without asking the platform.
+  std::uint64_t reserve_some(unsigned cpu, std::uint64_t frames) {
+    return reserve_unused(cpu, frames) == status::ok ? frames : reserve_own(cpu, frames);
   }
   /// Takes back claims that turned out not to be needed. Does not block but for the centre's lock.
   void unreserve(unsigned cpu, std::uint64_t frames);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -130,6 +131,25 @@ bool quire_tables::map_each(std::span<const std::uint64_t> pages) {
   return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) {
     return done(machine_.map(l, {gfn{pages[i]}, 1}, hfn{pages[i] + frame_distance}, access, 0));
   });
+}
+
+bool quire_tables::map_list(std::span<const std::uint64_t> pages) {
+  if (!lists_) return map_each(pages);
+  std::vector<gfn> numbers(updates_);
+  std::vector<hfn> frames(updates_);
+  bool good = true;
+  for (std::size_t from = 0; from < pages.size(); from += updates_) {
+    const std::size_t n = std::min<std::size_t>(updates_, pages.size() - from);
+    for (std::size_t i = 0; i < n; ++i) {
+      numbers[i] = gfn{pages[from + i]};
+      frames[i] = hfn{pages[from + i] + frame_distance};
+    }
+    good &= in_mode([&](lazy_state* l) {
+      std::size_t mapped = 0;
+      return done(machine_.map_many(l, {numbers.data(), n}, {frames.data(), n}, access, mapped));
+    });
+  }
+  return good;
 }
 
 bool quire_tables::protect_range(std::uint64_t first, std::uint64_t pages) {

@@ -155,10 +155,13 @@ std::vector<entrant> make_entrants(const table_operation& o, const std::vector<r
   std::vector<entrant> all = make_peers(memory);
   for (const row_format& f : formats) {
     if (f.tracks_status && !o.with_status) continue;
-    for (const update_mode mode : {update_mode::lazy, update_mode::eager}) {
-      all.push_back({mode == update_mode::lazy ? "lazy" : "eager", f.name,
-                     std::make_unique<quire_tables>(f.format, mode, o.reports, memory)});
-    }
+    const auto add = [&](std::string_view column, update_mode mode, bool lists) {
+      all.push_back({column, f.name, std::make_unique<quire_tables>(f.format, mode, o.reports, memory)});
+      if (!lists) all.back().tables->map_one_a_call();
+    };
+    add("lazy", update_mode::lazy, o.lists);
+    if (o.lists) add("one_a_call", update_mode::lazy, false);
+    add("eager", update_mode::eager, false);
   }
   return all;
 }

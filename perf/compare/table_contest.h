@@ -25,6 +25,7 @@ struct table_operation {
   bool reports;      ///< the space is asked for reports of what is removed
   bool with_status;  ///< rows with A and D too
   bool (*offered)(const contestant& c);
+  bool lists = false;  ///< Quire takes lists of pages; a lane `one_a_call` shows what it takes without
 };
 
 const std::vector<table_operation>& table_operations();

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
@@ -96,7 +97,26 @@ TEST_CASE_TEMPLATE("a place is found for single maps of the kind into held table
       word* at[most_places + 1] = {};
       word leaf[most_places + 1] = {};
       leaf[most_places] = 77;
-      runtime::places_for(v, q.shape.swapped)(q, updates.data(), n, at, leaf);
+      const runtime::place_functions& find = runtime::places_for(v, q.shape.swapped);
+      const bool all_found = find.of_updates(q, updates.data(), n, at, leaf);
+      REQUIRE(all_found == std::all_of(at, at + n, [](const word* place) { return place != nullptr; }));
+      // The same of pages, as far as they can say it.
+      std::vector<gfn> pages;
+      std::vector<hfn> frames;
+      for (std::uint32_t i = 0; i < n; ++i) {
+        pages.push_back(updates[i].first);
+        frames.push_back(updates[i].out());
+      }
+      word* page_at[most_places] = {};
+      word page_leaf[most_places] = {};
+      const bool all_pages_found = find.of_pages(q, pages.data(), frames.data(), n, page_at, page_leaf);
+      REQUIRE(all_pages_found == std::all_of(page_at, page_at + n, [](const word* place) { return place != nullptr; }));
+      for (std::uint32_t i = 0; i < n; ++i) {
+        if (at[i]) REQUIRE((page_at[i] == at[i] && page_leaf[i] == leaf[i]));
+        word table = 0;
+        const bool inside = frames[i].value < word{1} << 36 && here.table_of(pages[i], table) && here.held(table);
+        REQUIRE(page_at[i] == (inside ? here.entry(table, pages[i]) : nullptr));
+      }
       for (std::uint32_t i = 0; i < n; ++i) {
         const queued_update& u = updates[i];
         word table = 0;
