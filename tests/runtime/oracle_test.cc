@@ -81,6 +81,7 @@ class sequence {
   /// On one whose table memory runs out: then nothing changes.
   std::string scarce(guest_base& g) {
     player p(g, format_, dice_.below(4) > 0, dice_.all());
+    p.lists = false;
     for (unsigned i = 0; i < steps && problem_.empty(); ++i) {
       const step s = without_protection(dice_.make());
       say(s);

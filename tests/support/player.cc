@@ -61,7 +61,9 @@ status player::update(lazy_state* l, const step& s) {
   const page_run& r = s.run;
   switch (s.what) {
     case action::map:
-      return m.map(l, r.range, r.out, r.attr, s.level);
+      return s.level == 0 && lists && r.range.first.value / 8 % 3 == 0 && (r.range.pages | r.range.first.value | r.out.value) % g_.s().shape.slot_pages(0) == 0
+                 ? map_backwards(l, r)
+                 : m.map(l, r.range, r.out, r.attr, s.level);
     case action::map_keep:
       return m.map_keep_present(l, r.range, r.out, r.attr, s.level);
     case action::map_exact:
@@ -73,6 +75,18 @@ status player::update(lazy_state* l, const step& s) {
     default:
       return m.harvest_status(l, r.range, s.harvest);
   }
+}
+
+// All pages of a run, the last one first, as a list.
+status player::map_backwards(lazy_state* l, const page_run& r) {
+  std::vector<gfn> pages;
+  std::vector<hfn> frames;
+  for (std::uint64_t left = r.range.pages, unit = g_.s().shape.slot_pages(0); left >= unit; left -= unit) {
+    pages.push_back(r.range.first + (left - unit));
+    frames.push_back(r.out + (left - unit));
+  }
+  std::size_t mapped = 0;
+  return g_.m().map_many(l, pages, frames, r.attr, mapped);
 }
 
 status player::play(const step& s) {

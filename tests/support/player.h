@@ -17,6 +17,8 @@ class player {
   player(const player&) = delete;
   player& operator=(const player&) = delete;
 
+  /// Some maps are made as lists of pages, which may run out of table memory in the middle.
+  bool lists = true;
   /// Does any step but touches and interrupts. Sections do not exist if played eagerly.
   status play(const step& s);
   /// Does an update in interrupt context.
@@ -55,6 +57,7 @@ class player {
 
   lazy_state* state() { return depth_ > 0 ? inside_ : g_.state(); }
   status update(lazy_state* l, const step& s);
+  status map_backwards(lazy_state* l, const page_run& r);
   status change_section(const step& s);
   void fail(const char* what, gfn g);
   void hear(const runtime::report& r);
