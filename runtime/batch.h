@@ -113,11 +113,11 @@ class batch {
   enum class growth : std::uint8_t { done, refused, elsewhere };
   /// As grow(), for page `g`, if the newest run is of this kind and was let grow; `elsewhere`: the run does not end before `g`.
   /// What is written is known from the argument: so a call does not wait for the store of the one before.
-  growth grow_by_page(gfn g, update_kind k) {
+  [[gnu::always_inline]] growth grow_by_page(gfn g, update_kind k) {
     return grow_by_page(g, k, [](const queued_update&) { return true; });
   }
   /// Likewise for a map.
-  growth grow_by_page(gfn g, hfn out, update_kind k) {
+  [[gnu::always_inline]] growth grow_by_page(gfn g, hfn out, update_kind k) {
     return grow_by_page(g, k, [g, out](const queued_update& last) { return last.distance == out.value - g.value; });
   }
   /// Lets grow_by_page() go on up to page `end`.
@@ -145,10 +145,13 @@ class batch {
     if (prepaid_ == slot) ++prepaid_;  // it was claimed for by itself
     end_.store(slot + 1, std::memory_order_release);  // release: publishes the slot to whoever commits it
   }
-  /// As append(), for one page, if a level-0 table is prepaid for it.
-  bool append_if_prepaid(gfn g, hfn out, update_kind k) {
+  /// As append(), for one page, if a level-0 table is prepaid for it, or its table is one that the update before has claimed.
+  [[gnu::always_inline]] bool append_claimed(gfn g, hfn out, update_kind k, bool same_table) {
     queued_update* const slot = end();
-    if (slot == prepaid_) return false;
+    if (slot == prepaid_) [[unlikely]] {
+      if (!same_table || empty() || full()) return false;
+      ++prepaid_;
+    }
     if (growth_end_ != 0) [[unlikely]] stop_growth();
     slot->first = g;
     slot->end.store(g.value + 1, std::memory_order_relaxed);  // relaxed: end_ publishes the slot

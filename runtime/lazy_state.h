@@ -91,7 +91,7 @@ struct section {
   /// the same level-1 table as the one before, so that its tables are claimed already.
   /// Cost: some 20 to 30 instructions, none of them locked.
   bool append_map(gfn_range r, hfn out, attributes a, guard g);
-  bool append_unmap(gfn_range r) {
+  [[gnu::always_inline]] bool append_unmap(gfn_range r) {
     return (r.pages == 1 && queue.grow_by_page(r.first, limits.unmap) == batch::growth::done) || append_separate_unmap(r);
   }
   /// Lets the newest record grow from now on by few compares, as far as that is possible.
@@ -101,7 +101,7 @@ struct section {
   bool append_separate_unmap(gfn_range r);
 };
 
-inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
+[[gnu::always_inline]] inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
   if (r.pages != 1) return false;
   const update_kind k = update_kind(operation::map, a, 0, false, harvest::none).with(g);
   const batch::growth grown = queue.grow_by_page(r.first, out, k);
@@ -113,10 +113,7 @@ inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
     --prepaid_parents;
     newest.last = r.first;
   }
-  if (queue.append_if_prepaid(r.first, out, k)) [[likely]] return true;
-  if ((from_newest & limits.outside_table) != 0 || queue.empty() || queue.full()) return false;
-  queue.append({r, out, k});  // in a table that is claimed already
-  return true;
+  return queue.append_claimed(r.first, out, k, (from_newest & limits.outside_table) == 0);
 }
 
 inline bool section::append_separate_unmap(gfn_range r) {
