@@ -142,7 +142,7 @@ class machine {
   status map(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level = arch::level_limit - 1,
              guard g = {}) {
     if (section* s = found_section(l); s && s->append_map(r, out, a, g)) [[likely]] return status::ok;
-    return map_slowly(l, r, out, a, max_leaf_level, g);
+    return map_slowly(l, r.first, r.pages, out, a, max_leaf_level, g);
   }
   /// As map() of each page in turn, with one leaf of the smallest size, to the frame in the place of the same index. Pages that
   /// were not mapped are at once, in a section too, as long as nothing is queued there and table memory is at hand: no flush is
@@ -222,7 +222,7 @@ class machine {
   void release_cpu_memory();
   void close_space(section& s);
   void open_space(section& s);
-  status map_slowly(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g);
+  status map_slowly(lazy_state* l, gfn first, std::uint64_t pages, hfn out, attributes a, unsigned max_leaf_level, guard g);
   status unmap_slowly(lazy_state* l, gfn_range r);
   std::size_t map_at_once(section& s, std::span<const gfn> pages, std::span<const hfn> frames, attributes a);
   status submit(section& s, const update& u);

@@ -19,12 +19,13 @@ status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, cons
   return submit(*s, {r, out, k.with(a, leaf)});
 }
 
-status machine::map_slowly(lazy_state* l, gfn_range r, hfn out, attributes a, unsigned max_leaf_level, guard g) {
-  if (section* s = found_section(l); s && r.pages == 1) {
-    if (s->depth == 0 && g.index == 0 && put_directly(*s, r.first, out, a)) return status::ok;
-    if (s->depth > 0 && !s->queue.empty() && (s->queue.prepaid_spent() || s->prepaid_parents == 0) && prepay(*s) && s->append_map(r, out, a, g)) return status::ok;
+status machine::map_slowly(lazy_state* l, gfn first, std::uint64_t pages, hfn out, attributes a, unsigned max_leaf_level,
+                           guard g) {
+  if (section* s = found_section(l); s && pages == 1) {
+    if (s->depth == 0 && g.index == 0 && put_directly(*s, first, out, a)) return status::ok;
+    if (s->depth > 0 && !s->queue.empty() && (s->queue.prepaid_spent() || s->prepaid_parents == 0) && prepay(*s) && s->append_map({first, 1}, out, a, g)) return status::ok;
   }
-  return map_with(l, r, out, a, update_kind(operation::map, {}, 0, false, harvest::none).with(g),
+  return map_with(l, {first, pages}, out, a, update_kind(operation::map, {}, 0, false, harvest::none).with(g),
                   max_leaf_level);
 }
 
