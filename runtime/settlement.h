@@ -35,16 +35,17 @@ class settlement {
 
  private:
   void free_tree(const removed_table& r, report_stream& out) {
+    const bool reported = c_.where.options.reports.receive != nullptr;
     bool emptied = r.emptied;
     if (!emptied && r.level == 0) {
-      if (c_.where.options.reports.receive) emptied = runs_.tell_all(t_.at(r.table), r.first, out);
+      if (reported) emptied = runs_.tell_all(t_.at(r.table), r.first, out);
+    } else if (!emptied && r.level == 1 && !reported) {
+      give_leaf_tables(t_.at(r.table));
     } else if (!emptied) {
       free_below(r, out);
     }
     c_.where.pools[r.level]->give(c_.cpu.index, {r.table, emptied && f_.empty(r.level) == 0});
-    ++freed_;
-    freed_bytes_ += s_.table_bytes[r.level];
-    ++c_.count.tables_freed;
+    count(r.level, 1);
   }
 
   void free_below(const removed_table& r, report_stream& out) {
@@ -53,12 +54,36 @@ class settlement {
       const gfn g = r.first + (std::uint64_t{i} << s_.shift[r.level]);
       word e = w_.logical(first[i]);
       const kind k = f_.kind(e, r.level);
-      constexpr std::uint32_t ahead = 8;  // the pool writes to each frame
+      constexpr std::uint32_t ahead = 8;
       if (i + ahead < s_.entries(r.level)) t_.prefetch_below(first[i + ahead], r.level);
       if (k == kind::leaf) e = t_.shared_status(first[i], e, r.level, g);
       if (k == kind::leaf) out.add(t_.report_of(e, r.level, g, report::kind::removed));
       if (k == kind::table) free_tree({f_.table(e, r.level), g, r.level - 1, false}, out);
     }
+  }
+
+  // Those below a table of level 1, where nobody hears of their leaves: they are not looked at.
+  void give_leaf_tables(slot first) {
+    constexpr std::uint32_t most = 64;
+    table_address found[most];
+    std::uint32_t n = 0;
+    const auto give = [&] {
+      c_.where.pools[0]->give(c_.cpu.index, std::span(found, n));
+      count(0, std::exchange(n, 0));
+    };
+    for (std::uint32_t i = s_.entries(1); i-- > 0;) {
+      const word e = w_.logical(first[i]);
+      if (f_.kind(e, 1) != kind::table) continue;
+      found[n++] = f_.table(e, 1);
+      if (n == most) give();
+    }
+    give();
+  }
+
+  void count(unsigned level, std::uint32_t tables) {
+    freed_ += tables;
+    freed_bytes_ += std::int64_t{tables} * s_.table_bytes[level];
+    c_.count.tables_freed += tables;
   }
 
   const commit_context& c_;

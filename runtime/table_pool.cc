@@ -8,7 +8,6 @@
 namespace quire::runtime {
 
 namespace {
-constexpr std::uint64_t no_frame = ~std::uint64_t{0};
 // Frames moved between a cpu and the centre under one hold of the lock.
 constexpr std::uint64_t batch_frames = 32;
 
@@ -27,8 +26,9 @@ status table_pool::start(const platform& p, std::size_t bytes, unsigned cpus, co
   options_ = options;
   if (options_.refill_frames == 0) options_.refill_frames = 1;
   stocks_ = static_cast<cpu_stock*>(memory);
-  list_ = no_frame;
-  for (unsigned i = 0; i < cpus; ++i) (new (&stocks_[i]) cpu_stock)->list = no_frame;
+  names_in_node_ = bytes / sizeof(std::uint64_t) - 1;
+  list_ = {no_frame, names_in_node_};
+  for (unsigned i = 0; i < cpus; ++i) (new (&stocks_[i]) cpu_stock)->list = list_;
   return status::ok;
 }
 
@@ -50,9 +50,7 @@ bool table_pool::grow(std::uint64_t least) {
       continue;
     }
     while (fresh_left_) {  // an earlier remainder joins the list, its lowest frame first
-      const std::uint64_t name = name_of({{fresh_ + --fresh_left_ * frame_bytes_}, platform_->tables_zeroed});
-      set_next(name, list_);
-      list_ = name;
+      push(list_, name_of({{fresh_ + --fresh_left_ * frame_bytes_}, platform_->tables_zeroed}));
     }
     fresh_ = physical;
     fresh_left_ = frames;
@@ -79,15 +77,11 @@ void table_pool::unreserve(unsigned cpu, std::uint64_t frames) {
   cpu_stock& own = stocks_[cpu];
   QUIRE_INVARIANT(frames <= own.reserved(), "only what was reserved is given back");
   own.slack += frames;
-  if (own.slack > 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
+  trim_if_twice(own);
 }
 
 std::uint64_t table_pool::pop_central() {
-  if (list_ != no_frame) {
-    const std::uint64_t name = list_;
-    list_ = next_of(name);
-    return name;
-  }
+  if (list_.node != no_frame) return pop(list_);
   QUIRE_INVARIANT(fresh_left_ > 0, "a claim on the centre is backed by a free frame");
   const std::uint64_t name = name_of({{fresh_}, platform_->tables_zeroed});
   fresh_ += frame_bytes_;
@@ -95,7 +89,7 @@ std::uint64_t table_pool::pop_central() {
   return name;
 }
 
-// Moves claimed frames from the centre into the list, so that take() seldom needs the lock. They are linked in
+// Moves claimed frames from the centre into the list, so that take() seldom needs the lock. They are listed in
 // reverse, so that take() hands them out in ascending order.
 void table_pool::fetch(cpu_stock& own) {
   std::uint64_t frames[batch_frames];
@@ -109,18 +103,7 @@ void table_pool::fetch(cpu_stock& own) {
   }
   own.claims -= n;
   own.listed += n;
-  while (n) {
-    set_next(frames[--n], own.list);
-    own.list = frames[n];
-  }
-}
-
-table_pool::frame table_pool::pop(std::uint64_t& list) const {
-  const std::uint64_t name = list;
-  list = next_of(name);
-  if (list != no_frame) __builtin_prefetch(&link_word(list), 1);  // it will be asked for next
-  if (name & zeroed_bit) set_next(name, 0);
-  return {{name & ~zeroed_bit}, (name & zeroed_bit) != 0};
+  while (n) push(own.list, frames[--n]);
 }
 
 table_pool::frame table_pool::take(unsigned cpu) {
@@ -129,24 +112,46 @@ table_pool::frame table_pool::take(unsigned cpu) {
   if (own.listed == 0) fetch(own);
   --own.listed;
   bump(own.taken, 1);
-  return pop(own.list);
+  return frame_of(pop(own.list));
+}
+
+void table_pool::prefetch_next(unsigned cpu) const {
+  const cpu_stock& own = stocks_[cpu];
+  if (own.listed == 0) return;
+  const std::uint64_t name = own.list.names > 0 ? load(own.list.node, own.list.names) : own.list.node;
+  const char* const first = reinterpret_cast<const char*>(words(name));
+  constexpr std::size_t line = 64;
+  for (std::size_t i = 0; i < frame_bytes_; i += line) __builtin_prefetch(first + i, 0, 2);
 }
 
 void table_pool::put_back(unsigned cpu, const frame& f) {
   cpu_stock& own = stocks_[cpu];
-  set_next(f.table.byte, own.list);
-  own.list = name_of(f);
+  push(own.list, name_of(f));
   ++own.listed;
   bump(own.given, 1);
 }
 
 void table_pool::give(unsigned cpu, const frame& f) {
+  put_back(cpu, f);
+  ++stocks_[cpu].slack;
+  trim_if_twice(stocks_[cpu]);
+}
+
+void table_pool::give(unsigned cpu, std::span<const arch::table_address> tables) {
   cpu_stock& own = stocks_[cpu];
-  set_next(f.table.byte, own.list);
-  own.list = name_of(f);
-  ++own.listed;
-  ++own.slack;
-  bump(own.given, 1);
+  const std::uint64_t n = tables.size(), cached = options_.cache_frames;
+  const std::uint64_t most = own.slack + n <= 2 * cached ? n : own.slack < cached ? cached - own.slack : 0;
+  for (const arch::table_address& t : tables.first(most)) push(own.list, t.byte);
+  own.listed += most;
+  own.slack += most;
+  bump(own.given, n);
+  if (most == n) return;
+  const lock_guard hold(lock_, *platform_);
+  for (const arch::table_address& t : tables.subspan(most)) push(list_, t.byte);
+  free_ += n - most;
+}
+
+void table_pool::trim_if_twice(cpu_stock& own) {
   if (own.slack > 2 * std::uint64_t{options_.cache_frames}) trim(own, options_.cache_frames);
 }
 
@@ -167,17 +172,11 @@ void table_pool::trim(cpu_stock& own, std::uint64_t keep) {
   while (surplus) {
     std::uint64_t frames[batch_frames];
     std::uint64_t n = 0;
-    for (; n < batch_frames && n < surplus; ++n) {
-      frames[n] = own.list;
-      own.list = next_of(own.list);
-    }
+    for (; n < batch_frames && n < surplus; ++n) frames[n] = pop(own.list);
     own.listed -= n;
     free_ += n;
     surplus -= n;
-    while (n) {  // in the same order as they were listed
-      set_next(frames[--n], list_);
-      list_ = frames[n];
-    }
+    while (n) push(list_, frames[--n]);  // in the same order as they were listed
   }
 }
 

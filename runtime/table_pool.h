@@ -1,6 +1,8 @@
 // Frames of one size for tables: a list per cpu in front of the platform's table memory.
 #pragma once
 
+#include <span>
+
 #include "arch/format.h"
 #include "runtime/spin_lock.h"
 #include "runtime/status.h"
@@ -15,9 +17,11 @@ struct pool_options {
 };
 
 /// A commit must not allocate, so frames are claimed first (reserve) and taken later (take). A claim is backed
-/// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim alone touches
-/// no frame; frames are linked into lists, and so touched, when the first of up to 32 is taken, or when the
-/// platform is asked again.
+/// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim touches no frame.
+///
+/// Free frames are listed in some of them: a node begins with the name of the node before it, and has names of other free
+/// frames in the rest. All nodes but the newest are full. So of 4 KiB frames one in 512 is touched by giving it back and
+/// taking it again, the others are not.
 ///
 ///              reserve/unreserve  take/give  in_use/allocated
 ///   own cpu           X              X            any     (retire: like give)
@@ -80,6 +84,11 @@ class table_pool {
   void put_back(unsigned cpu, const frame& f);
   /// Gives a frame back. No CPU can reach it any more.
   void give(unsigned cpu, const frame& f);
+  /// Likewise many, none known to be zero; the last one is taken first. Cost: some 10 instructions a frame.
+  void give(unsigned cpu, std::span<const arch::table_address> tables);
+  /// Asks for the memory of the frame that `cpu` takes next, if that is known: the caller is about to fill another one, and
+  /// this one too.
+  void prefetch_next(unsigned cpu) const;
 
   /// Frames taken and not given back; exact while no cpu is in take() or give().
   std::uint64_t in_use() const;
@@ -87,11 +96,17 @@ class table_pool {
   std::uint64_t allocated() const { return allocated_.load(std::memory_order_relaxed); }  // relaxed: a statistic
 
  private:
+  static constexpr std::uint64_t no_frame = ~std::uint64_t{7};  // no name, and none for a CPU
+  /// Free frames, the one that came last first. Empty: no node, taken for a full one.
+  struct frame_list {
+    std::uint64_t node = no_frame;  // name of the newest one
+    std::uint64_t names = 0;        // of other frames in it
+  };
   struct alignas(64) cpu_stock {
     std::uint64_t slack = 0;   // of `listed` and `claims` together, those that no update has claimed
     std::uint64_t listed = 0;  // frames in `list`
     std::uint64_t claims = 0;  // claims on the centre
-    std::uint64_t list = 0;    // the first free frame
+    frame_list list;
     std::atomic<std::uint64_t> taken{0};
     std::atomic<std::uint64_t> given{0};
 
@@ -101,38 +116,56 @@ class table_pool {
   status claim(cpu_stock& own, std::uint64_t frames, bool may_grow);
   bool grow(std::uint64_t least);
   void fetch(cpu_stock& own);
+  void trim_if_twice(cpu_stock& own);
   void trim(cpu_stock& own, std::uint64_t keep);
-  // A frame in a list is named by its physical address, plus `zeroed_bit` if all its words are 0 but the one that names the
-  // next frame.
-  // EPT, NPT and stage 2 take no such word for a valid entry: a CPU that walks a table after it went, which is a fault, does
-  // no harm there.
+  // A free frame is named by its physical address, plus `zeroed_bit` if all its words are 0, those aside that make it a
+  // node. EPT, NPT and stage 2 take no name for a valid entry: a CPU that walks a table after it went, which is a fault,
+  // does no harm there.
   static constexpr std::uint64_t zeroed_bit = 8;
-  std::uint64_t name_of(const frame& f) const { return f.table.byte | (f.zeroed ? zeroed_bit : 0); }
-  frame pop(std::uint64_t& list) const;
+  static std::uint64_t name_of(const frame& f) { return f.table.byte | (f.zeroed ? zeroed_bit : 0); }
+  static frame frame_of(std::uint64_t name) { return {{name & ~zeroed_bit}, (name & zeroed_bit) != 0}; }
 
-  // Lookups may still read the frame as the table that it was, until they see that it went.
-  std::uint64_t next_of(std::uint64_t name) const {
-    return link(name).load(std::memory_order_relaxed);  // relaxed: who owns the list wrote it, or a lock is between
+  // Word i of the frame. Lookups may still read it as the table that it was, until they see that it went.
+  std::uint64_t* words(std::uint64_t name) const {
+    return reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>((name & ~zeroed_bit) + platform_->table_offset));
   }
-  void set_next(std::uint64_t name, std::uint64_t next) const {
-    link(name).store(next, std::memory_order_release);  // release: a lookup that reads it sees space::version() moved
+  std::uint64_t load(std::uint64_t name, std::uint64_t i) const {
+    // relaxed: who owns the list wrote it, or a lock is between
+    return std::atomic_ref(words(name)[i]).load(std::memory_order_relaxed);
   }
-  std::uint64_t& link_word(std::uint64_t name) const {
-    const std::uint64_t at = (name & ~zeroed_bit) + platform_->table_offset;
-    return *reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(at));
+  void store(std::uint64_t name, std::uint64_t i, std::uint64_t word) const {
+    // release: a lookup that reads it sees space::version() moved
+    std::atomic_ref(words(name)[i]).store(word, std::memory_order_release);
   }
-  std::atomic_ref<std::uint64_t> link(std::uint64_t name) const { return std::atomic_ref(link_word(name)); }
+  void push(frame_list& l, std::uint64_t name) const {
+    if (l.names < names_in_node_) return store(l.node, ++l.names, name);
+    store(name, 0, l.node);
+    l = {name, 0};
+  }
+  // The list is not empty. Words that made a node are 0 again.
+  std::uint64_t pop(frame_list& l) const {
+    const std::uint64_t i = l.names, found = load(l.node, i);
+    store(l.node, i, 0);
+    if (i > 0) {
+      --l.names;
+      return found;
+    }
+    const std::uint64_t name = l.node;
+    l = {found, names_in_node_};
+    return name;
+  }
   std::uint64_t pop_central();
 
   const platform* platform_ = nullptr;
   std::size_t frame_bytes_ = 0;
+  std::uint64_t names_in_node_ = 0;
   unsigned cpus_ = 0;
   pool_options options_;
   cpu_stock* stocks_ = nullptr;
 
   // The centre; all under lock_. Invariant: claimed_ <= free_, free_ = frames in the list + untouched ones.
   spin_lock lock_;
-  std::uint64_t list_ = 0;
+  frame_list list_;
   std::uint64_t fresh_ = 0;       // first frame that was never handed out
   std::uint64_t fresh_left_ = 0;  // frames from there
   std::uint64_t free_ = 0;

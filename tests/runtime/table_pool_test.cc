@@ -29,8 +29,8 @@ constexpr unsigned char untouched = 0xa5;
 /// A pool on a platform that has `frames` frames, whose memory and requests can be looked at.
 class rig {
  public:
-  rig(std::uint64_t frames, pool_options options, unsigned cpus = 3, bool zeroed = false)
-      : left_(frames), memory_(frames * frame_bytes, zeroed ? 0 : untouched) {
+  rig(std::uint64_t frames, pool_options options, unsigned cpus = 3, bool zeroed = false, std::uint64_t bytes_each = frame_bytes)
+      : each(bytes_each), left_(frames), memory_(frames * each, zeroed ? 0 : untouched) {
     host_ = runtime::host::hosted_platform();
     host_.context = this;
     host_.table_offset = reinterpret_cast<std::uintptr_t>(memory_.data()) - base;
@@ -38,41 +38,42 @@ class rig {
       return static_cast<rig*>(context)->allocate(bytes, align, physical);
     };
     host_.tables_zeroed = zeroed;
-    REQUIRE(pool.start(host_, frame_bytes, cpus, options) == status::ok);
+    REQUIRE(pool.start(host_, each, cpus, options) == status::ok);
   }
   ~rig() { pool.stop(); }
   rig(const rig&) = delete;
   rig& operator=(const rig&) = delete;
 
-  std::uint64_t take(unsigned cpu) { return (pool.take(cpu).table.byte - base) / frame_bytes; }
+  std::uint64_t take(unsigned cpu) { return (pool.take(cpu).table.byte - base) / each; }
   std::vector<std::uint64_t> take(unsigned cpu, unsigned n) {
     std::vector<std::uint64_t> frames;
     while (n-- > 0) frames.push_back(take(cpu));
     return frames;
   }
-  void give(unsigned cpu, std::uint64_t frame) { pool.give(cpu, {base + frame * frame_bytes}); }
-  unsigned char* bytes(const table_pool::frame& f) { return bytes((f.table.byte - base) / frame_bytes); }
+  void give(unsigned cpu, std::uint64_t frame) { pool.give(cpu, {base + frame * each}); }
+  unsigned char* bytes(const table_pool::frame& f) { return bytes((f.table.byte - base) / each); }
   bool all_zero(const table_pool::frame& f) {
-    return std::all_of(bytes(f), bytes(f) + frame_bytes, [](unsigned char b) { return b == 0; });
+    return std::all_of(bytes(f), bytes(f) + each, [](unsigned char b) { return b == 0; });
   }
-  unsigned char* bytes(std::uint64_t frame) { return memory_.data() + frame * frame_bytes; }
+  unsigned char* bytes(std::uint64_t frame) { return memory_.data() + frame * each; }
   std::uint64_t touched() const {
     std::uint64_t n = 0;
-    for (auto at = memory_.begin(); at != memory_.end(); at += frame_bytes) {
-      n += std::any_of(at, at + frame_bytes, [](unsigned char b) { return b != untouched; });
+    for (auto at = memory_.begin(); at != memory_.end(); at += each) {
+      n += std::any_of(at, at + each, [](unsigned char b) { return b != untouched; });
     }
     return n;
   }
 
+  const std::uint64_t each;  ///< bytes of a frame
   table_pool pool;
   std::vector<std::uint64_t> requests;  ///< frames asked of the platform, refused ones included
 
  private:
   bool allocate(std::size_t size, std::size_t align, std::uint64_t* physical) {
-    CHECK(align == frame_bytes);
-    requests.push_back(size / frame_bytes);
+    CHECK(align == each);
+    requests.push_back(size / each);
     if (requests.back() > left_) return false;
-    *physical = base + memory_.size() - left_ * frame_bytes;
+    *physical = base + memory_.size() - left_ * each;
     left_ -= requests.back();
     return true;
   }
@@ -204,17 +205,58 @@ TEST_CASE("claims touch no frame, and neither does giving them back") {
   REQUIRE(r.pool.reserve(2, 350) == status::ok);
   CHECK(r.touched() == 0);
 }
-TEST_CASE("taking touches the frames taken, and at most 31 claimed ones beyond") {
+TEST_CASE("taking touches only frames that list others: one for each 15 of 128 bytes, of 32 that are fetched at once") {
   rig r(1000, {16, 1000});
   REQUIRE(r.pool.reserve(0, 100) == status::ok);
   r.take(0);
-  CHECK(r.touched() <= 32);
+  CHECK(r.touched() == 2);
+  r.pool.prefetch_next(0);
   r.take(0, 31);
-  CHECK(r.touched() <= 32);
+  CHECK(r.touched() == 2);
+  r.pool.prefetch_next(0);  // none is listed
   r.pool.unreserve(0, 68);
   REQUIRE(r.pool.reserve(1, 3) == status::ok);
   r.take(1, 3);
-  CHECK(r.touched() <= 35);
+  CHECK(r.touched() == 3);
+}
+TEST_CASE("giving frames back touches one in as many as have room for a name, in no way that is a valid entry") {
+  for (const bool at_once : {false, true}) {
+    CAPTURE(at_once);
+    rig r(48, {64, 48});
+    REQUIRE(r.pool.reserve(0, 48) == status::ok);
+    std::vector<arch::table_address> tables;
+    for (unsigned i = 0; i < 48; ++i) {
+      tables.push_back(r.pool.take(0).table);
+      std::memset(r.bytes({tables.back()}), 0, frame_bytes);
+    }
+    for (const arch::table_address t : tables) {
+      if (!at_once) r.pool.give(0, {t, true});
+    }
+    if (at_once) r.pool.give(0, tables);
+    unsigned nodes = 0;
+    for (const arch::table_address t : tables) {
+      nodes += !r.all_zero({t});
+      for (unsigned i = 0; i < frame_bytes; i += 8) CHECK((r.bytes({t})[i] & 7) == 0);
+    }
+    CHECK(nodes == 3);
+  }
+}
+TEST_CASE("of many frames that are given back at once none is lost, and the last one that another cpu can have it takes first") {
+  for (const std::uint32_t cached : {0, 4, 64}) {
+    CAPTURE(cached);
+    rig r(200, {cached, 200});
+    REQUIRE(r.pool.reserve(0, 200) == status::ok);
+    std::vector<arch::table_address> tables;
+    for (unsigned i = 0; i < 200; ++i) tables.push_back(r.pool.take(0).table);
+    r.pool.give(0, tables);
+    CHECK(r.pool.in_use() == 0);
+    REQUIRE(r.pool.reserve(1, 200 - cached) == status::ok);  // the rest is what the other cpu keeps
+    REQUIRE(r.pool.reserve(0, cached) == status::ok);
+    frames all = r.take(1, 200 - cached);
+    CHECK(all.front() == 199);
+    for (const std::uint64_t f : r.take(0, cached)) all.push_back(f);
+    CHECK(std::set(all.begin(), all.end()).size() == 200);
+  }
 }
 TEST_CASE("taking and giving in turns asks the platform once") {
   rig r(1000, {8, 8});
@@ -225,9 +267,14 @@ TEST_CASE("taking and giving in turns asks the platform once") {
   CHECK(r.requests == frames{40});
 }
 TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is; no other is") {
-  for (const pool_options o : {exact, pool_options{8, 8}, pool_options{64, 64}}) {
+  struct {
+    pool_options o;
+    std::uint64_t each;
+  } const cases[] = {{exact, frame_bytes}, {{8, 8}, frame_bytes}, {{64, 64}, frame_bytes}, {exact, 16}, {{8, 8}, 16}};
+  for (const auto& [o, each] : cases) {
     CAPTURE(o.cache_frames);
-    rig r(80, o);
+    CAPTURE(each);
+    rig r(80, o, 3, false, each);
     std::mt19937_64 random(o.cache_frames + 1);
     std::vector<table_pool::frame> taken;
     std::set<std::uint64_t> known;  // frames that were given back as zeroed
@@ -236,11 +283,11 @@ TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is
       const unsigned cpu = static_cast<unsigned>(random() % 3);
       if (random() % 2 && r.pool.reserve(cpu, 1) == status::ok) {
         const table_pool::frame f = r.pool.take(cpu);
-        REQUIRE(f.table.byte % frame_bytes == 0);
+        REQUIRE(f.table.byte % each == 0);
         REQUIRE(f.zeroed == (known.erase(f.table.byte) == 1));
         if (f.zeroed) REQUIRE(r.all_zero(f));
         seen += f.zeroed;
-        std::memset(r.bytes(f), 0xff, frame_bytes);
+        std::memset(r.bytes(f), 0xff, each);
         taken.push_back(f);
       } else if (!taken.empty()) {
         std::swap(taken[random() % taken.size()], taken.back());
@@ -248,7 +295,7 @@ TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is
         taken.pop_back();
         f.zeroed = random() % 2;
         if (f.zeroed) {
-          std::memset(r.bytes(f), 0, frame_bytes);
+          std::memset(r.bytes(f), 0, each);
           known.insert(f.table.byte);
         }
         r.pool.give(cpu, f);
