@@ -329,7 +329,8 @@ class committer {
   /// Links a new table, with all its leaves if `u` maps the whole of it.
   result link_table(const update& u, slot at, unsigned level, gfn_range part) {
     table_pool::frame taken;
-    if (!path_.take(level - 1, taken)) return result::blocked;
+    const auto wanted = whole(part, level) ? table_pool::content::any : runs_.content_of_empty(level - 1);
+    if (!path_.take(level - 1, taken, wanted)) return result::blocked;
     const slot table = t_.at(taken.table);
     if (whole(part, level)) c_.where.pools[level - 1]->prefetch_next(c_.cpu.index);
     const bool filled = whole(part, level) && runs_.fill_table(u, table, level - 1, part.first);

@@ -102,7 +102,7 @@ class commit_path {
   }
 
   /// Takes a frame for a table of `level` that nobody can reach yet, and holds it. False: nothing was taken.
-  bool take(unsigned level, table_pool::frame& taken) {
+  bool take(unsigned level, table_pool::frame& taken, table_pool::content wanted = table_pool::content::any) {
     table_pool& pool = *c_.where.pools[level];
     if (c_.claims[level] == 0) {
       if (pool.reserve_unused(c_.cpu.index, 1) != status::ok) {
@@ -112,7 +112,7 @@ class commit_path {
       }
       ++c_.claims[level];
     }
-    taken = pool.take(c_.cpu.index);
+    taken = pool.take(c_.cpu.index, wanted);
     if (!lock(taken.table, level)) {
       pool.put_back(c_.cpu.index, taken);
       return false;

@@ -66,6 +66,10 @@ class leaf_runs {
     return true;
   }
 
+  /// What a frame is to hold best for a table of empty entries.
+  table_pool::content content_of_empty(unsigned level) const {
+    return f_.empty(level) == 0 ? table_pool::content::zeroed : table_pool::content::any;
+  }
   /// Fills a table of `level` that is not the root with empty entries.
   void clear(slot table, unsigned level) { ops_.fill(table.address(), s_.entries(level), f_.empty(level), 0); }
 

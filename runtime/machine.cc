@@ -215,6 +215,20 @@ counters machine::counts(unsigned cpu, const space& s) const {
   return c;
 }
 
+std::uint64_t machine::zero_frames(unsigned cpu, std::uint64_t most) {
+  if (cpu >= cpus_.count || !cpus_[cpu].registered) return 0;
+  unsigned pools = 0;
+  {
+    const lock_guard hold(lock_, host_);
+    pools = pool_count_;  // pools stay as they are until stop()
+  }
+  const std::uint64_t saved = host_.open_tables ? host_.open_tables(host_.context, cpu) : 0;
+  std::uint64_t done = 0;
+  for (unsigned i = 0; i < pools; ++i) done += pools_[i].zero(cpu, most - done, table_ops_for(chosen_simd(), false));
+  if (host_.close_tables) host_.close_tables(host_.context, cpu, saved);
+  return done;
+}
+
 std::uint64_t machine::tables_in_use() const {
   const lock_guard hold(lock_, host_);
   std::uint64_t frames = 0;

@@ -27,8 +27,12 @@ status table_pool::start(const platform& p, std::size_t bytes, unsigned cpus, co
   if (options_.refill_frames == 0) options_.refill_frames = 1;
   stocks_ = static_cast<cpu_stock*>(memory);
   names_in_node_ = bytes / sizeof(std::uint64_t) - 1;
-  list_ = {no_frame, names_in_node_};
-  for (unsigned i = 0; i < cpus; ++i) (new (&stocks_[i]) cpu_stock)->list = list_;
+  const frame_list none = {no_frame, names_in_node_};
+  lists_[0] = lists_[1] = none;
+  for (unsigned i = 0; i < cpus; ++i) {
+    auto* const made = new (&stocks_[i]) cpu_stock;
+    made->lists[0] = made->lists[1] = none;
+  }
   return status::ok;
 }
 
@@ -50,7 +54,7 @@ bool table_pool::grow(std::uint64_t least) {
       continue;
     }
     while (fresh_left_) {  // an earlier remainder joins the list, its lowest frame first
-      push(list_, name_of({{fresh_ + --fresh_left_ * frame_bytes_}, platform_->tables_zeroed}));
+      push(lists_, {{fresh_ + --fresh_left_ * frame_bytes_}, platform_->tables_zeroed});
     }
     fresh_ = physical;
     fresh_left_ = frames;
@@ -80,45 +84,48 @@ void table_pool::unreserve(unsigned cpu, std::uint64_t frames) {
   trim_if_twice(own);
 }
 
-std::uint64_t table_pool::pop_central() {
-  if (list_.node != no_frame) return pop(list_);
+table_pool::frame table_pool::pop_central(content wanted) {
+  const bool fresh_fits = platform_->tables_zeroed == (wanted == content::zeroed);
+  const bool listed = !lists_[0].empty() || !lists_[1].empty();
+  if (listed && (fresh_left_ == 0 || !fresh_fits || !lists_[wanted == content::zeroed].empty())) return pop(lists_, wanted);
   QUIRE_INVARIANT(fresh_left_ > 0, "a claim on the centre is backed by a free frame");
-  const std::uint64_t name = name_of({{fresh_}, platform_->tables_zeroed});
+  const frame f = {{fresh_}, platform_->tables_zeroed};
   fresh_ += frame_bytes_;
   --fresh_left_;
-  return name;
+  return f;
 }
 
-// Moves claimed frames from the centre into the list, so that take() seldom needs the lock. They are listed in
+// Moves claimed frames from the centre into the lists, so that take() seldom needs the lock. They are listed in
 // reverse, so that take() hands them out in ascending order.
-void table_pool::fetch(cpu_stock& own) {
-  std::uint64_t frames[batch_frames];
+void table_pool::fetch(cpu_stock& own, content wanted) {
+  frame frames[batch_frames];
   std::uint64_t n = 0;
   {
     const lock_guard hold(lock_, *platform_);
-    const std::uint64_t wanted = own.reserved() < batch_frames ? own.reserved() : batch_frames;
-    for (; n < wanted && n < own.claims; ++n) frames[n] = pop_central();
+    const std::uint64_t most = own.reserved() < batch_frames ? own.reserved() : batch_frames;
+    for (; n < most && n < own.claims; ++n) frames[n] = pop_central(wanted);
     free_ -= n;
     claimed_ -= n;
   }
   own.claims -= n;
   own.listed += n;
-  while (n) push(own.list, frames[--n]);
+  while (n) push(own.lists, frames[--n]);
 }
 
-table_pool::frame table_pool::take(unsigned cpu) {
+table_pool::frame table_pool::take(unsigned cpu, content wanted) {
   cpu_stock& own = stocks_[cpu];
   QUIRE_INVARIANT(own.reserved() > 0, "a commit takes only what was reserved");
-  if (own.listed == 0) fetch(own);
+  if (own.listed == 0) fetch(own, wanted);
   --own.listed;
   bump(own.taken, 1);
-  return frame_of(pop(own.list));
+  return pop(own.lists, wanted);
 }
 
 void table_pool::prefetch_next(unsigned cpu) const {
   const cpu_stock& own = stocks_[cpu];
   if (own.listed == 0) return;
-  const std::uint64_t name = own.list.names > 0 ? load(own.list.node, own.list.names) : own.list.node;
+  const frame_list& l = own.lists[chosen(own.lists, content::any)];
+  const std::uint64_t name = l.names > 0 ? load(l.node, l.names) : l.node;
   const char* const first = reinterpret_cast<const char*>(words(name));
   constexpr std::size_t line = 64;
   for (std::size_t i = 0; i < frame_bytes_; i += line) __builtin_prefetch(first + i, 0, 2);
@@ -126,7 +133,7 @@ void table_pool::prefetch_next(unsigned cpu) const {
 
 void table_pool::put_back(unsigned cpu, const frame& f) {
   cpu_stock& own = stocks_[cpu];
-  push(own.list, name_of(f));
+  push(own.lists, f);
   ++own.listed;
   bump(own.given, 1);
 }
@@ -141,14 +148,39 @@ void table_pool::give(unsigned cpu, std::span<const arch::table_address> tables)
   cpu_stock& own = stocks_[cpu];
   const std::uint64_t n = tables.size(), cached = options_.cache_frames;
   const std::uint64_t most = own.slack + n <= 2 * cached ? n : own.slack < cached ? cached - own.slack : 0;
-  for (const arch::table_address& t : tables.first(most)) push(own.list, t.byte);
+  for (const arch::table_address& t : tables.first(most)) push(own.lists[0], t.byte);
   own.listed += most;
   own.slack += most;
   bump(own.given, n);
   if (most == n) return;
   const lock_guard hold(lock_, *platform_);
-  for (const arch::table_address& t : tables.subspan(most)) push(list_, t.byte);
+  for (const arch::table_address& t : tables.subspan(most)) push(lists_[0], t.byte);
   free_ += n - most;
+}
+
+std::uint64_t table_pool::zero(unsigned cpu, std::uint64_t most, const table_ops& ops) {
+  const auto words_of_frame = static_cast<std::uint32_t>(frame_bytes_ / sizeof(std::uint64_t));
+  cpu_stock& own = stocks_[cpu];
+  std::uint64_t done = 0;
+  for (; done < most && !own.lists[0].empty(); ++done) {
+    const std::uint64_t name = pop(own.lists[0]);
+    ops.fill(words(name), words_of_frame, 0, 0);
+    push(own.lists[1], name);
+  }
+  for (std::uint64_t n = batch_frames; n == batch_frames && done < most; done += n) {
+    std::uint64_t names[batch_frames];
+    n = 0;
+    {
+      const lock_guard hold(lock_, *platform_);
+      for (; n < batch_frames && n < most - done && free_ - claimed_ > n && !lists_[0].empty(); ++n) names[n] = pop(lists_[0]);
+      free_ -= n;
+    }
+    for (std::uint64_t i = 0; i < n; ++i) ops.fill(words(names[i]), words_of_frame, 0, 0);
+    const lock_guard hold(lock_, *platform_);
+    for (std::uint64_t i = 0; i < n; ++i) push(lists_[1], names[i]);
+    free_ += n;
+  }
+  return done;
 }
 
 void table_pool::trim_if_twice(cpu_stock& own) {
@@ -170,13 +202,13 @@ void table_pool::trim(cpu_stock& own, std::uint64_t keep) {
   claimed_ -= claims;
   surplus -= claims;
   while (surplus) {
-    std::uint64_t frames[batch_frames];
+    frame frames[batch_frames];
     std::uint64_t n = 0;
-    for (; n < batch_frames && n < surplus; ++n) frames[n] = pop(own.list);
+    for (; n < batch_frames && n < surplus; ++n) frames[n] = pop(own.lists, content::any);
     own.listed -= n;
     free_ += n;
     surplus -= n;
-    while (n) push(list_, frames[--n]);  // in the same order as they were listed
+    while (n) push(lists_, frames[--n]);  // in the same order as they were listed
   }
 }
 

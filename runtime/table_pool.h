@@ -6,6 +6,7 @@
 #include "arch/format.h"
 #include "runtime/spin_lock.h"
 #include "runtime/status.h"
+#include "runtime/table_ops.h"
 
 namespace quire::runtime {
 
@@ -19,7 +20,7 @@ struct pool_options {
 /// A commit must not allocate, so frames are claimed first (reserve) and taken later (take). A claim is backed
 /// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim touches no frame.
 ///
-/// Free frames are listed in some of them: a node begins with the name of the node before it, and has names of other free
+/// Free frames, those that are zero apart from others, are listed in some of them: a node begins with the name of the node before it, and has names of other free
 /// frames in the rest. All nodes but the newest are full. So of 4 KiB frames one in 512 is touched by giving it back and
 /// taking it again, the others are not.
 ///
@@ -78,14 +79,19 @@ class table_pool {
   /// Puts all that `cpu` keeps for itself back where others find it: the cpu goes away. It holds no claim.
   void retire(unsigned cpu);
 
-  /// Turns one claim into a frame. Its content is unspecified unless it is known to be zero. Cannot fail; does not allocate.
-  frame take(unsigned cpu);
+  /// Turns one claim into a frame, of the wanted content if the cpu or, where it has none left, the centre has such. Its content is
+  /// unspecified unless it is known to be zero. Cannot fail; does not allocate.
+  enum class content : bool { any, zeroed };
+  frame take(unsigned cpu, content wanted = content::any);
   /// Undoes take() of the frame that was taken last, and that nobody has written to.
   void put_back(unsigned cpu, const frame& f);
   /// Gives a frame back. No CPU can reach it any more.
   void give(unsigned cpu, const frame& f);
   /// Likewise many, none known to be zero; the last one is taken first. Cost: some 10 instructions a frame.
   void give(unsigned cpu, std::span<const arch::table_address> tables);
+  /// Clears up to `most` free frames that are not known to be zero, `ops` being for entries in the byte order of the machine.
+  /// Returns how many. While some are cleared, nobody else can have them. Own cpu. Blocks on the centre's lock for some stores.
+  std::uint64_t zero(unsigned cpu, std::uint64_t most, const table_ops& ops);
   /// Asks for the memory of the frame that `cpu` takes next, if that is known: the caller is about to fill another one, and
   /// this one too.
   void prefetch_next(unsigned cpu) const;
@@ -101,12 +107,14 @@ class table_pool {
   struct frame_list {
     std::uint64_t node = no_frame;  // name of the newest one
     std::uint64_t names = 0;        // of other frames in it
+
+    bool empty() const { return node == no_frame; }
   };
   struct alignas(64) cpu_stock {
     std::uint64_t slack = 0;   // of `listed` and `claims` together, those that no update has claimed
-    std::uint64_t listed = 0;  // frames in `list`
+    std::uint64_t listed = 0;  // frames in `lists`
     std::uint64_t claims = 0;  // claims on the centre
-    frame_list list;
+    frame_list lists[2];       // by `zeroed`
     std::atomic<std::uint64_t> taken{0};
     std::atomic<std::uint64_t> given{0};
 
@@ -115,19 +123,16 @@ class table_pool {
 
   status claim(cpu_stock& own, std::uint64_t frames, bool may_grow);
   bool grow(std::uint64_t least);
-  void fetch(cpu_stock& own);
+  void fetch(cpu_stock& own, content wanted);
   void trim_if_twice(cpu_stock& own);
   void trim(cpu_stock& own, std::uint64_t keep);
-  // A free frame is named by its physical address, plus `zeroed_bit` if all its words are 0, those aside that make it a
-  // node. EPT, NPT and stage 2 take no name for a valid entry: a CPU that walks a table after it went, which is a fault,
-  // does no harm there.
-  static constexpr std::uint64_t zeroed_bit = 8;
-  static std::uint64_t name_of(const frame& f) { return f.table.byte | (f.zeroed ? zeroed_bit : 0); }
-  static frame frame_of(std::uint64_t name) { return {{name & ~zeroed_bit}, (name & zeroed_bit) != 0}; }
+  // A free frame is named by its physical address. Zeroed ones have lists of their own; the words aside that make them nodes,
+  // all their words are 0. EPT, NPT and stage 2 take no name for a valid entry: a CPU that walks a table after it went, which
+  // is a fault, does no harm there.
 
   // Word i of the frame. Lookups may still read it as the table that it was, until they see that it went.
   std::uint64_t* words(std::uint64_t name) const {
-    return reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>((name & ~zeroed_bit) + platform_->table_offset));
+    return reinterpret_cast<std::uint64_t*>(static_cast<std::uintptr_t>(name + platform_->table_offset));
   }
   std::uint64_t load(std::uint64_t name, std::uint64_t i) const {
     // relaxed: who owns the list wrote it, or a lock is between
@@ -154,7 +159,17 @@ class table_pool {
     l = {found, names_in_node_};
     return name;
   }
-  std::uint64_t pop_central();
+  // The list to take from; `lists` are not both empty.
+  static unsigned chosen(const frame_list (&lists)[2], content wanted) {
+    const unsigned best = wanted == content::zeroed;
+    return lists[best].empty() ? 1 - best : best;
+  }
+  frame pop(frame_list (&lists)[2], content wanted) const {
+    const unsigned zeroed = chosen(lists, wanted);
+    return {{pop(lists[zeroed])}, zeroed == 1};
+  }
+  void push(frame_list (&lists)[2], const frame& f) const { push(lists[f.zeroed], f.table.byte); }
+  frame pop_central(content wanted);
 
   const platform* platform_ = nullptr;
   std::size_t frame_bytes_ = 0;
@@ -165,7 +180,7 @@ class table_pool {
 
   // The centre; all under lock_. Invariant: claimed_ <= free_, free_ = frames in the list + untouched ones.
   spin_lock lock_;
-  frame_list list_;
+  frame_list lists_[2];  // by `zeroed`
   std::uint64_t fresh_ = 0;       // first frame that was never handed out
   std::uint64_t fresh_left_ = 0;  // frames from there
   std::uint64_t free_ = 0;

@@ -57,6 +57,10 @@ class contestant {
   virtual bool map_list(std::span<const std::uint64_t> pages) { return map_each(pages); }
   /// From now on map_list() is map_each().
   virtual void map_one_a_call() {}
+  /// Does what a hypervisor does for its tables in idle time. Not measured.
+  virtual void idle() {}
+  /// From now on idle() does nothing.
+  virtual void never_idle() {}
   virtual bool protect_range(std::uint64_t first, std::uint64_t pages) = 0;
   /// One call per piece, all in one section. Peers keep their tables.
   virtual bool unmap_pieces(std::span<const arch::gfn_range> pieces) = 0;

@@ -152,6 +152,10 @@ bool quire_tables::map_list(std::span<const std::uint64_t> pages) {
   return good;
 }
 
+void quire_tables::idle() {
+  if (idles_) machine_.zero_frames(0, ~std::uint64_t{0});
+}
+
 bool quire_tables::protect_range(std::uint64_t first, std::uint64_t pages) {
   return in_mode([&](lazy_state* l) {
     return done(machine_.protect(l, {gfn{first}, pages}, runtime::perm::rx));

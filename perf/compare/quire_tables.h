@@ -26,6 +26,8 @@ class quire_tables final : public contestant {
   bool map_each(std::span<const std::uint64_t> pages) override;
   bool map_list(std::span<const std::uint64_t> pages) override;
   void map_one_a_call() override { lists_ = false; }
+  void idle() override;
+  void never_idle() override { idles_ = false; }
   bool protect_range(std::uint64_t first, std::uint64_t pages) override;
   bool unmap_pieces(std::span<const arch::gfn_range> pieces) override;
   bool unmap_each(std::span<const std::uint64_t> pages) override;
@@ -83,7 +85,7 @@ class quire_tables final : public contestant {
   std::size_t record_bytes_ = 0;
   record_sizes records_;
   std::uint64_t updates_ = section_updates;
-  bool lists_ = true;
+  bool lists_ = true, idles_ = true;
 };
 
 }  // namespace quire::perf

@@ -75,6 +75,7 @@ class table_runner {
     const state wanted = operation_.starts_full ? state::full : state::empty;
     if (state_ != wanted) good &= wanted == state::full ? fill() : empty();
     state_ = wanted;
+    if (operation_.lists && operation_.pages == layout::sparse) tables().idle();
     // Lookups change nothing, so getting ready has not brought the tables near: a round that is not measured
     // does.
     if (operation_.leaves == result::looked_up) good &= operation_.run(tables(), set_, frames_);
@@ -155,13 +156,14 @@ std::vector<entrant> make_entrants(const table_operation& o, const std::vector<r
   std::vector<entrant> all = make_peers(memory);
   for (const row_format& f : formats) {
     if (f.tracks_status && !o.with_status) continue;
-    const auto add = [&](std::string_view column, update_mode mode, bool lists) {
+    const auto add = [&](std::string_view column, update_mode mode) -> contestant& {
       all.push_back({column, f.name, std::make_unique<quire_tables>(f.format, mode, o.reports, memory)});
-      if (!lists) all.back().tables->map_one_a_call();
+      return *all.back().tables;
     };
-    add("lazy", update_mode::lazy, o.lists);
-    if (o.lists) add("one_a_call", update_mode::lazy, false);
-    add("eager", update_mode::eager, false);
+    add("lazy", update_mode::lazy);
+    if (o.lists) add("one_a_call", update_mode::lazy).map_one_a_call();
+    if (o.lists && o.pages == layout::sparse) add("not_cleared", update_mode::lazy).never_idle();
+    add("eager", update_mode::eager).map_one_a_call();
   }
   return all;
 }

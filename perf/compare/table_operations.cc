@@ -39,7 +39,7 @@ const std::vector<table_operation>& table_operations() {
        false, everybody},
       {"map_random_1g", "maps the pages of a range in random order; the tables are there", layout::kept,
        false, result::mapped, map_shuffled, false, false, everybody, true},
-      {"map_random_64g", "maps random pages of 64 GiB; all tables are new", layout::sparse, false,
+      {"map_random_64g", "maps random pages of 64 GiB; all tables are new; Quire has cleared free frames in idle time", layout::sparse, false,
        result::mapped, map_shuffled, false, false, everybody, true},
       {"protect_range", "takes write access from one range in one call", layout::dense, true,
        result::read_only, protect, false, true, [](const contestant& c) { return c.can_protect(); }},

@@ -315,8 +315,9 @@ TEST_CASE("put_back keeps what is known of a frame, and it is taken next") {
     f.zeroed = zeroed;
     r.pool.give(0, f);
     REQUIRE(r.pool.reserve(0, 1) == status::ok);
+    const auto wanted = zeroed ? table_pool::content::zeroed : table_pool::content::any;
     for (unsigned i = 0; i < 3; ++i) {
-      const table_pool::frame again = r.pool.take(0);
+      const table_pool::frame again = r.pool.take(0, wanted);
       CHECK(again.table.byte == f.table.byte);
       CHECK(again.zeroed == zeroed);
       if (zeroed) CHECK(r.all_zero(again));
@@ -324,7 +325,33 @@ TEST_CASE("put_back keeps what is known of a frame, and it is taken next") {
       r.pool.put_back(0, again);
       CHECK(r.pool.in_use() == in_use - 1);
     }
-    CHECK(r.pool.take(0).table.byte == f.table.byte);
+    CHECK(r.pool.take(0, wanted).table.byte == f.table.byte);
+  }
+}
+TEST_CASE("frames that were cleared are taken where zero is wanted, the others elsewhere, as long as there are such") {
+  for (const pool_options o : {exact, pool_options{8, 8}, pool_options{64, 64}}) {
+    CAPTURE(o.cache_frames);
+    rig r(40, o);
+    const runtime::table_ops& ops = runtime::table_ops_for(runtime::chosen_simd(), false);
+    CHECK(r.pool.zero(0, 100, ops) == 0);  // those that the platform has not handed out are not the pool's
+    REQUIRE(r.pool.reserve(0, 40) == status::ok);
+    for (const std::uint64_t f : r.take(0, 40)) r.give(0, f);
+    CHECK(r.pool.zero(0, 30, ops) == 30);
+    REQUIRE(r.pool.reserve(0, 40) == status::ok);
+    unsigned zeroed = 0, others = 0;
+    for (unsigned i = 0; i < 40; ++i) {
+      const bool wants_zero = i % 2 == 0;
+      const table_pool::frame f = r.pool.take(0, wants_zero ? table_pool::content::zeroed : table_pool::content::any);
+      if (f.zeroed) CHECK(r.all_zero(f));
+      ++(f.zeroed ? zeroed : others);
+      if (o.cache_frames < 64 || i >= 20) continue;  // all of them in the cpu's own lists
+      CHECK(f.zeroed == wants_zero);
+    }
+    CHECK(zeroed == 30);
+    CHECK(others == 10);
+    for (std::uint64_t f = 0; f < 40; ++f) r.give(0, f);
+    CHECK(r.pool.zero(0, 100, ops) == 40);
+    CHECK(r.pool.zero(0, 100, ops) == 0);
   }
 }
 TEST_CASE("where the platform's memory is zeroed, a frame is known to be until it is given back as anything else") {
