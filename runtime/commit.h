@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/settlement.h"
+#include "runtime/table_sweep.h"
 
 namespace quire::runtime {
 
@@ -16,7 +17,7 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), settlement_(c, w_, runs_) {}
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), sweep_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
 
   void run(const update_list& updates) {
     path_.begin();
@@ -58,7 +59,8 @@ class committer {
         if (interrupted) take_back(g);
         return;
       }
-      if (advance(u, g, end)) continue;
+      g = sweep_.run(u, g);
+      if (!(g < end) || advance(u, g, end)) continue;
       retry();
       interrupted = true;
     }
@@ -441,6 +443,7 @@ class committer {
   entry_writer<F> w_;
   commit_path<F> path_;
   leaf_runs<F> runs_;
+  table_sweep<F> sweep_;
   settlement<F> settlement_;
 };
 
