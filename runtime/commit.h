@@ -3,6 +3,7 @@
 
 #include "runtime/settlement.h"
 #include "runtime/single_leaves.h"
+#include "runtime/table_sweep.h"
 
 namespace quire::runtime {
 
@@ -17,7 +18,8 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), singles_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), singles_(c, w_, path_, runs_),
+        sweep_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
 
   void run(const update_list& updates) {
     path_.begin();
@@ -69,7 +71,8 @@ class committer {
         if (interrupted) take_back(g);
         return;
       }
-      if (advance(u, g, end)) continue;
+      g = sweep_.run(u, g);
+      if (!(g < end) || advance(u, g, end)) continue;
       retry();
       interrupted = true;
     }
@@ -454,6 +457,7 @@ class committer {
   commit_path<F> path_;
   leaf_runs<F> runs_;
   single_leaves<F> singles_;
+  table_sweep<F> sweep_;
   settlement<F> settlement_;
 };
 

@@ -1,6 +1,8 @@
 // The way of a commit through the tables: its phases, the tables on the path, and which of them it holds.
 #pragma once
 
+#include <utility>
+
 #include "runtime/entry_writer.h"
 
 namespace quire::runtime {
@@ -60,6 +62,7 @@ class commit_path {
 
   /// Ends the phase: what it changed has taken effect, and it holds nothing.
   void end(flush_reason reason) {
+    if (taken_ > 0) c_.where.count_tables(std::exchange(taken_, 0), std::exchange(taken_bytes_, 0));
     w_.flush(reason);
     w_.make_parked();
     m_.locked.release_all();
@@ -118,8 +121,10 @@ class commit_path {
       return false;
     }
     --c_.claims[level];
-    c_.where.count_tables(1, s_.table_bytes[level]);
+    ++taken_;
+    taken_bytes_ += s_.table_bytes[level];
     ++c_.count.tables_taken;
+    met_ = obstacle::none;  // where it has just failed, and that was not waited for
     return true;
   }
 
@@ -177,6 +182,7 @@ class commit_path {
   obstacle met_ = obstacle::none;
   owner_words::word* met_word_ = nullptr;
   unsigned met_level_ = 0;
+  std::int64_t taken_ = 0, taken_bytes_ = 0;  // tables that count_tables() does not know of yet
   step steps_[arch::level_limit] = {};
 };
 

@@ -25,6 +25,7 @@ class gather {
   void add(gfn_range r, unsigned level, bool table_removed) {
     tables_removed_ |= table_removed;
     if (!table_removed) levels_ = static_cast<std::uint8_t>(levels_ | 1u << level);
+    if (whole_) return;
     if (size_ > 0 && ranges_[size_ - 1].end() == r.first) {
       ranges_[size_ - 1].pages += r.pages;
     } else if (size_ < capacity) {
@@ -66,7 +67,7 @@ struct report {
   bool dirty = false;
 
   /// Takes `next` in if it continues this one.
-  bool extend(const report& next) {
+  [[gnu::always_inline]] bool extend(const report& next) {
     const bool follows = next.range.first == range.end() && next.out == out + range.pages && next.attr == attr &&
                          next.what == what && next.accessed == accessed && next.dirty == dirty;
     if (follows) range.pages += next.range.pages;
@@ -87,7 +88,8 @@ class report_queue {
   static constexpr std::size_t capacity = 1024;
 
   std::size_t left() const { return capacity - size_; }
-  void add(const report& r) {
+  /// Inline, so that a report is never built from narrow stores and then copied by wide loads, which wait for them.
+  [[gnu::always_inline]] void add(const report& r) {
     if (size_ == 0 || !reports_[size_ - 1].extend(r)) reports_[size_++] = r;
   }
   std::span<const report> all() const { return {reports_, size_}; }

@@ -2,32 +2,9 @@
 #pragma once
 
 #include "runtime/commit_path.h"
-#include "runtime/table_ops.h"
+#include "runtime/leaf_changes.h"
 
 namespace quire::runtime {
-
-/// How the leaves of one level and kind differ by their output: leaf(out) = first + out * step, up to an output.
-template <class F>
-struct leaf_line {
-  using word = typename F::word;
-  word first = 0;
-  word step = 0;            ///< for each 4 KiB page; formats shift the frame number into place, where it does not wrap
-  std::uint64_t below = 0;  ///< holds for outputs below this; 0: for none
-
-  leaf_line() = default;
-  leaf_line(const F& f, const geometry& s, attributes a, unsigned level) : first(f.make_leaf(hfn{0}, a, level)) {
-    const std::uint64_t pages = s.slot_pages(level);
-    step = (f.make_leaf(hfn{pages}, a, level) - first) >> s.shift[level];
-    // Frame numbers lie in one field up to 48 bits of address in every format, and in most of them further.
-    for (const std::uint64_t end : {s.output_pages, std::uint64_t{1} << 36}) {
-      const std::uint64_t last = end - pages;
-      if (end > s.output_pages || f.make_leaf(hfn{last}, a, level) != first + last * step) continue;
-      below = end;
-      break;
-    }
-  }
-  word at(std::uint64_t out) const { return first + out * step; }
-};
 
 /// The commit goes on one by one where nothing here applies.
 template <class F>
@@ -39,7 +16,7 @@ class leaf_runs {
 
   leaf_runs(const commit_context& c, entry_writer<F>& w, commit_path<F>& path)
       : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(w), path_(path),
-        ops_(w.ops()) {}
+        ops_(w.ops()), reports_(f_) {}
 
   /// Does what `u` asks for in as many of `n` slots as can be done at once, from the one of page `g` on, whose entry is `e`.
   /// The table of `level` is held. Returns how many; 0: none.
@@ -52,10 +29,58 @@ class leaf_runs {
       case operation::protect: return k == kind::leaf ? protect(u, at, e, level, g, n) : 0;
       case operation::harvest:
         // What this commit has parked is new: it has no status yet.
-        return level == 0 && f_.status_bits() ? harvest(u, at, level, g, n) : 0;
+        return level == 0 && f_.status_bits() ? take_status({f_, u.kind.what(), 0}, at, g, n) : 0;
     }
     return 0;
   }
+
+  // For leaves from the one of page `g` on, at most n, that a table has which is held. Each returns how many it dealt with, in
+  // order. Not for entries that change by instruction.
+
+  /// As long as they agree in what `c` says.
+  std::uint32_t change_access(const access_change<F>& c, slot at, unsigned level, gfn g, std::uint32_t n) {
+    const std::uint32_t done = f_.status_bits() ? change_live(at, n, c.words) : ops_.change_run(at.address(), n, c.words);
+    c_.count.entries_written += done;
+    if (c.flush) w_.note_stale_run({g, std::uint64_t{done} << s_.shift[level]}, level, done);
+    return done;
+  }
+
+  /// Takes the status of as many as there is room for reports, of level 0.
+  std::uint32_t take_status(const status_harvest<F>& s, slot at, gfn g, std::uint32_t n) {
+    constexpr std::uint32_t most = 512;
+    std::uint32_t index[most];
+    word old[most];
+    const std::size_t room = m_.reports.left();
+    if (n > most) n = most;
+    if (n > room) n = static_cast<std::uint32_t>(room);
+    const std::uint32_t found = ops_.harvest_live(at.address(), n, s.rule, index, old);
+    constexpr std::uint64_t pages = std::uint64_t{1} << (F::base_shift - arch::page_shift);
+    for (std::uint32_t i = 0; i < found; ++i) w_.note_stale_run({g + index[i] * pages, pages}, 0, 1);
+    if (c_.where.options.reports.receive) {
+      for (std::uint32_t i = 0; i < found; ++i)
+        m_.reports.add(reports_.of(s.taken(f_, old[i]), g + index[i] * pages, pages, report::kind::harvested));
+    }
+    c_.count.entries_written += found;
+    return n;
+  }
+
+  /// Leaf `e` and those whose outputs follow, in a space whose status hardware does not track. They become empty.
+  std::uint32_t take(slot at, word e, unsigned level, gfn g, std::uint32_t n) {
+    const std::uint32_t done = ops_.take_run(at.address(), n, step_of(e, level), f_.empty(level));
+    tell_removed(e, level, g, done);
+    c_.count.entries_written += done;
+    w_.note_stale_run({g, std::uint64_t{done} << s_.shift[level]}, level, done);
+    return done;
+  }
+  /// Leaves of level 0.
+  const leaf_line<F>& leaves_like(attributes a) {
+    if (!(a == leaves_attributes_) || leaves_.below == 0) {
+      leaves_ = leaf_line<F>(f_, s_, a, 0);
+      leaves_attributes_ = a;
+    }
+    return leaves_;
+  }
+  bool follows(slot at, word e, unsigned level) { return at[1].load() == e + step_of(e, level); }
 
   /// Fills the table of `level` that nobody can reach yet with the leaves that `u` asks for from page `g` on.
   bool fill_table(const update& u, slot table, unsigned level, gfn g) {
@@ -142,12 +167,30 @@ class leaf_runs {
 
   std::uint32_t map(const update& u, slot at, unsigned level, gfn g, std::uint32_t n) {
     const std::uint64_t out = u.out.value + (g - u.range.first);
-    if (!leaf_aligned(u, out, level) || !w_.nothing_pending()) return 0;
+    if (!w_.nothing_pending()) return 0;
+    if (!leaf_aligned(u, out, level)) return level == 1 ? link_full_tables(u, at, out, n) : 0;
     const leaf_line<F> leaves(f_, s_, u.kind.attr(), level);
     if (out + (std::uint64_t{n} << s_.shift[level]) > leaves.below) return 0;
     const std::uint32_t done =
         ops_.fill_if_empty(at.address(), n, f_.empty(level), leaves.at(out), leaves.step << s_.shift[level]);
     c_.count.entries_written += done;
+    return done;
+  }
+
+  // Links new tables of level-0 leaves, from output `out` on, in empty entries of a table of level 1.
+  std::uint32_t link_full_tables(const update& u, slot at, std::uint64_t out, std::uint32_t n) {
+    const leaf_line<F>& leaves = leaves_like(u.kind.attr());
+    const std::uint64_t pages = s_.slot_pages(1);
+    if (s_.group_bits[0] || out + n * pages > leaves.below || !leaf_aligned(u, out, 0)) return 0;
+    table_pool& pool = *c_.where.pools[0];
+    table_pool::frame taken;
+    std::uint32_t done = 0;
+    for (; done < n && at[done].load() == f_.empty(1) && path_.has_room(1) && path_.take(0, taken); ++done, out += pages) {
+      pool.prefetch_next(c_.cpu.index);
+      ops_.fill(t_.at(taken.table).address(), s_.entries(0), leaves.at(out), leaves.step << s_.shift[0]);
+      at[done].store(f_.make_table(taken.table, 1));
+    }
+    c_.count.entries_written += done * std::uint64_t{s_.entries(0) + 1};
     return done;
   }
 
@@ -158,11 +201,8 @@ class leaf_runs {
   std::uint32_t unmap(slot at, word e, unsigned level, gfn g, std::uint32_t n) {
     if (at.load() != e) return 0;  // parked, or to be changed by instruction
     if constexpr (entry_writer<F>::instructed) return unmap_span(at, e, level, g, n);
-    const std::uint32_t done = f_.status_bits() || n < 2 || !follows(at, e, level) ? take_each(at, level, g, n) : take(at, e, level, g, n);
     path_[level].emptied = true;
-    c_.count.entries_written += done;
-    w_.note_stale_run({g, std::uint64_t{done} << s_.shift[level]}, level, done);
-    return done;
+    return f_.status_bits() || n < 2 || !follows(at, e, level) ? take_each(at, level, g, n) : take(at, e, level, g, n);
   }
 
   // In formats whose valid entries change by instruction. Shorter runs are left to single changes.
@@ -209,21 +249,19 @@ class leaf_runs {
 
   void tell_removed(word e, unsigned level, gfn g, std::uint32_t n) {
     if (!c_.where.options.reports.receive) return;
+    const std::uint64_t pages = std::uint64_t{n} << s_.shift[level];
+    if (level == 0) return m_.reports.add(reports_.of(e, g, pages, report::kind::removed));
     report r = t_.report_of(e, level, g, report::kind::removed);
-    r.range.pages = std::uint64_t{n} << s_.shift[level];
+    r.range.pages = pages;
     m_.reports.add(r);
   }
 
-  bool follows(slot at, word e, unsigned level) const { return at[1].load() == e + step_of(e, level); }
-  word step_of(word e, unsigned level) const {
-    return leaf_line<F>(f_, s_, f_.attributes_of(e, level), level).step << s_.shift[level];
-  }
-
-  // Leaves whose outputs follow each other, in a space whose status hardware does not track.
-  std::uint32_t take(slot at, word e, unsigned level, gfn g, std::uint32_t n) {
-    const std::uint32_t done = ops_.take_run(at.address(), n, step_of(e, level), f_.empty(level));
-    tell_removed(e, level, g, done);
-    return done;
+  word step_of(word e, unsigned level) {
+    if (step_ == 0 || step_level_ != level) {
+      step_ = leaf_line<F>(f_, s_, f_.attributes_of(e, level), level).step << s_.shift[level];
+      step_level_ = level;
+    }
+    return step_;
   }
 
   // Leaves as they come, each with its own status.
@@ -241,27 +279,16 @@ class leaf_runs {
       }
       if (reported) m_.reports.add(t_.report_of(old, level, g + (std::uint64_t{i} << s_.shift[level]), report::kind::removed));
     }
+    c_.count.entries_written += i;
+    w_.note_stale_run({g, std::uint64_t{i} << s_.shift[level]}, level, i);
     return i;
   }
 
   std::uint32_t protect(const update& u, slot at, word e, unsigned level, gfn g, std::uint32_t n) {
-    if (F::breaks && f_.status_bits()) return 0;  // access bits and dirty state share some there
-    const perm access = u.kind.attr().access;
-    const word now = f_.with_access(e, access, level);
-    const auto t = f_.classify(e, now, level);
-    if (now == e || at.load() != e || t == arch::transition::break_before_make) return 0;
-    // Leaves that agree with the first one in all but address and status.
-    const arch::level_rule rule = f_.rule(level);
-    run_change c;
-    c.set = f_.with_access(0, access, level);
-    c.keep = f_.with_access(~word{0}, access, level) & ~c.set;
-    c.mask = ~(rule.leaf_address | rule.high_bits | f_.status_bits());
-    c.value = e & c.mask;
-    if constexpr (entry_writer<F>::instructed) return protect_span(at, level, g, n, c);
-    const std::uint32_t done = f_.status_bits() ? change_live(at, n, c) : ops_.change_run(at.address(), n, c);
-    c_.count.entries_written += done;
-    if (t == arch::transition::store_then_flush) w_.note_stale_run({g, std::uint64_t{done} << s_.shift[level]}, level, done);
-    return done;
+    const access_change<F> c(f_, e, u.kind.attr().access, level);
+    if (!c.possible || at.load() != e) return 0;
+    if constexpr (entry_writer<F>::instructed) return protect_span(at, level, g, n, c.words);
+    return change_access(c, at, level, g, n);
   }
 
   // As table_ops::change_run(), against hardware that sets status meanwhile.
@@ -276,47 +303,6 @@ class leaf_runs {
     return i;
   }
 
-  // What of the entries' status `what` asks for, as bits.
-  harvest_rule rule_of(runtime::harvest what, unsigned level) const {
-    harvest_rule r;
-    r.leaf = f_.rule(level).leaf;
-    const word all = ~word{0};
-    if (includes(what, runtime::harvest::accessed)) r.accessed = all & ~f_.without_status(all, true, false);
-    if (!includes(what, runtime::harvest::dirty)) return r;
-    if constexpr (F::breaks && requires { F::SW_DIRTY; }) {
-      r.dirty = F::SW_DIRTY;
-      r.dirty_pair = F::DBM | F::S2AP_W;
-      r.pair_clear = F::S2AP_W;
-    } else {
-      r.dirty = all & ~f_.without_status(all, false, true);
-    }
-    if (includes(what, runtime::harvest::write_protect)) {
-      const word writable = f_.with_access(0, perm::rw, level) & ~f_.with_access(0, perm::r, level);
-      r.protect = writable | r.pair_clear;
-    }
-    return r;
-  }
-
-  // Takes the status of as many leaves as can be remembered.
-  std::uint32_t harvest(const update& u, slot at, unsigned level, gfn g, std::uint32_t n) {
-    constexpr std::uint32_t most = 256;
-    std::uint32_t index[most];
-    word old[most];
-    const std::size_t room = m_.reports.left();
-    if (n > most) n = most;
-    if (n > room) n = static_cast<std::uint32_t>(room);
-    const runtime::harvest what = u.kind.what();
-    const bool keep_a = !includes(what, runtime::harvest::accessed), keep_d = !includes(what, runtime::harvest::dirty);
-    const std::uint32_t found = ops_.harvest_live(at.address(), n, rule_of(what, level), index, old);
-    for (std::uint32_t i = 0; i < found; ++i) {
-      const gfn first = g + (std::uint64_t{index[i]} << s_.shift[level]);
-      w_.note_stale_run({first, s_.slot_pages(level)}, level, 1);
-      if (c_.where.options.reports.receive) m_.reports.add(t_.report_of(f_.without_status(old[i], keep_a, keep_d), level, first, report::kind::harvested));
-    }
-    c_.count.entries_written += found;
-    return n;
-  }
-
   const commit_context& c_;
   commit_memory& m_;
   const F& f_;
@@ -325,6 +311,11 @@ class leaf_runs {
   entry_writer<F>& w_;
   commit_path<F>& path_;
   const table_ops& ops_;
+  leaf_reports<F> reports_;
+  word step_ = 0;  // of leaves of `step_level_` whose outputs follow each other, whatever their attributes
+  unsigned step_level_ = 0;
+  leaf_line<F> leaves_;
+  attributes leaves_attributes_;
 };
 
 }  // namespace quire::runtime
