@@ -98,8 +98,8 @@ typedef struct quire_flush_plan {
 } quire_flush_plan;
 
 /// What the library needs from its embedder. Copied by quire_start(). Functions get `context` first. None may
-/// call the library, except that `relax` may do anything that does not wait for the caller. None may throw or
-/// jump out.
+/// call the library, but for quire_describe_command(), throw, or jump out; `relax` may do anything else that
+/// does not wait for the caller.
 typedef struct quire_platform {
   size_t size;    ///< sizeof(quire_platform)
   void* context;  ///< first argument of all functions

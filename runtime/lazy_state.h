@@ -104,6 +104,7 @@ struct section {
 
   std::uint32_t depth = 0;   ///< nesting of enter()
   std::uint32_t paused = 0;  ///< nesting of pause()
+  std::uint32_t walks = 0;   ///< calls of apply_to_range() in progress
   gfn_range hint;            ///< given to the outermost enter(); pages 0 = none
   std::uint64_t saved = 0;   ///< what platform::open_tables gave on the outermost enter()
   bool wrote = false;        ///< entries were written since the last platform::barrier()
@@ -124,6 +125,8 @@ struct section {
   std::atomic<std::uint64_t> drains{0};  ///< odd while another cpu commits what is queued, under `drain_lock`
 
   bool lazy() const { return depth > 0 && paused == 0; }
+  /// True if something goes on that needs the section to stay. Owning cpu, or under `drain_lock`.
+  bool in_use() const { return depth > 0 || paused > 0 || walks > 0 || transit.name != nullptr; }
 
   /// Queues an update if a few compares tell that this can be done. Owning cpu, in a section.
   /// A map: of one page, with attributes as in the map before, that continues the newest record inside a table, or lies under

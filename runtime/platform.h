@@ -33,8 +33,8 @@ struct flush_plan {
   flush_reason reason = flush_reason::immediate;
 };
 
-/// Functions get `context` first. Null is allowed where it says so. None of them may call the runtime back,
-/// except that `relax` may do anything that does not wait for the caller.
+/// Functions get `context` first. Null is allowed where it says so. None of them may call the runtime back; `relax` may do
+/// anything else that does not wait for the caller.
 struct platform {
   void* context = nullptr;
 
