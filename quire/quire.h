@@ -92,7 +92,7 @@ quire_status quire_query_space(quire_machine* machine, quire_space* space,
 /// need no flush, and while it is always the same cpu, a flush by that cpu need not reach others. Does not
 /// block.
 quire_status quire_note_run(quire_machine* machine, quire_space* space, unsigned cpu) QUIRE_NOEXCEPT;
-/// What `cpu` did in the space; all 0 if it never used it. Does not block.
+/// What `cpu` did in the space; all 0 if it never used it. `cpu` is in no other call. Does not block.
 quire_status quire_counts(quire_machine* machine, unsigned cpu, quire_space* space,
                           quire_counters* counts) QUIRE_NOEXCEPT;
 

@@ -254,7 +254,7 @@ typedef struct quire_counters {
   uint64_t splits;             ///< large leaves turned into tables
   uint64_t kept_pages;         ///< pages that QUIRE_MAP_KEEP_PRESENT found mapped
   uint64_t flush_requested;    ///< entry changes that left something stale
-  uint64_t flush_elided;       ///< flushes that no cpu needed, since none ever ran the space
+  uint64_t flush_elided;       ///< flushes that no cpu needed: none ran the space, or all was changed back
   uint64_t flush_full;         ///< plans for the whole space, since there were more ranges than remembered
   uint64_t flush_plans[QUIRE_REASONS];  ///< plans handed to the sink, by reason
 } quire_counters;
