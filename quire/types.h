@@ -109,7 +109,8 @@ typedef struct quire_platform {
   /// Takes back what `allocate` gave, with the same `bytes`.
   void (*release)(void* context, void* memory, size_t bytes);
   /// Table memory: gives the physical address of `bytes`, a multiple of `align`. It is never given back
-  /// before quire_stop().
+  /// before quire_stop(). Not called by leave, flush or pause, but where another cpu took out a table that the
+  /// commit had just made, and no frame is free.
   bool (*allocate_tables)(void* context, size_t bytes, size_t align, uint64_t* physical);
   /// Table memory at physical address p is accessed at virtual address p + table_offset, modulo 2^64.
   uint64_t table_offset;

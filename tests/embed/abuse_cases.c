@@ -88,6 +88,21 @@ static void check_memory(struct embedder *e) {
   CHECK(quire_stop(machine) == QUIRE_OK);
 }
 
+// What docs/embedding.md says of memory for records, on 64-bit machines.
+static void check_budget(struct embedder *e) {
+  enum { kib = 1024, of_machine = 150 * kib, of_cpu = 145 * kib + kib / 2, of_space = kib + kib / 4, of_state = 17 * kib };
+  quire_machine *machine = start(e);
+  CHECK(e->record_bytes > of_machine && e->record_bytes <= of_machine + cpus * of_cpu);
+  make_space(machine, e, QUIRE_EPT);  // with the pool of its tables
+  const size_t before = e->record_bytes;
+  quire_space *space = make_space(machine, e, QUIRE_EPT);
+  CHECK(e->record_bytes - before <= of_space + 8 * cpu_limit);
+  const size_t without_state = e->record_bytes;
+  state_of(machine, 0, space);
+  CHECK(e->record_bytes - without_state <= of_state);
+  CHECK(quire_stop(machine) == QUIRE_OK);
+}
+
 // Places of handles run out, come back, and never give the same handle twice.
 static void check_handles(struct embedder *e) {
   enum { machines = 64, spaces = 256 };
@@ -266,6 +281,8 @@ void check_cases(void) {
   open_embedder(&e);
   check_start(&e);
   check_memory(&e);
+  e.tables_used = 0;
+  check_budget(&e);
   check_handles(&e);
   e.tables_used = 0;
   check_stop(&e);
