@@ -98,6 +98,7 @@ quire_status quire_start(const quire_platform* platform, const quire_machine_opt
 quire_status quire_stop(quire_machine* machine) noexcept {
   embedded_machine* m = find(machine);
   if (!m) return QUIRE_BAD_MACHINE;
+  if (m->machine.walking()) return QUIRE_IN_SECTION;
   const auto value = reinterpret_cast<std::uintptr_t>(machine);
   machine_place& place = machines[handle::index(value)];
   if (!retract(place, value)) return QUIRE_BAD_MACHINE;

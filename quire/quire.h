@@ -33,8 +33,8 @@ extern "C" {
 //   everything else              X             any
 // X: serialized by the caller. One cpu index is driven by one thread at a time, and an interrupt handler may
 // call the library only where it did not interrupt a call of the library on the same cpu. A callback of a
-// walk may do anything that does not take its space, cpu or machine away; other callbacks may not call the
-// library.
+// walk may do anything but drain; what would take its space, cpu or machine away is refused with
+// QUIRE_IN_SECTION. Other callbacks may not call the library.
 //
 // Errors that many functions share are not listed: QUIRE_BAD_MACHINE; QUIRE_BAD_SPACE, QUIRE_BAD_STATE and
 // QUIRE_BAD_CPU where such a one is taken; QUIRE_BAD_POINTER where a pointer is; QUIRE_BAD_SIZE where a
@@ -60,14 +60,15 @@ quire_status quire_describe_command(uint32_t format, const quire_command* comman
 quire_status quire_start(const quire_platform* platform, const quire_machine_options* options,
                          quire_machine** made) QUIRE_NOEXCEPT;
 /// Destroys the machine and its spaces, flushing nothing; table memory is the platform's again. No call on it
-/// is in progress.
+/// is in progress. Errors: QUIRE_IN_SECTION from a walk's callback.
 quire_status quire_stop(quire_machine* machine) QUIRE_NOEXCEPT;
 
 /// Registers one more cpu and answers its index, the lowest that is free. Sections of others may be open
 /// meanwhile. Errors: QUIRE_TOO_MANY, QUIRE_NO_MEMORY. Blocks on a lock; allocates.
 quire_status quire_add_cpu(quire_machine* machine, unsigned* cpu) QUIRE_NOEXCEPT;
 /// Takes a cpu away; its states are refused from now on. Called by the thread that drove it. Errors:
-/// QUIRE_IN_SECTION if it has a section open, paused, or in transit in any space. Blocks on a lock.
+/// QUIRE_IN_SECTION if it has a section open, paused, or in transit in any space, or from a walk's callback.
+/// Blocks on a lock.
 quire_status quire_remove_cpu(quire_machine* machine, unsigned cpu) QUIRE_NOEXCEPT;
 /// Table frames in use, and obtained from the platform. Blocks on a lock.
 quire_status quire_count_tables(quire_machine* machine, quire_table_counts* counts) QUIRE_NOEXCEPT;
@@ -81,8 +82,8 @@ quire_status quire_default_options(uint32_t format, quire_space_options* options
 quire_status quire_create_space(quire_machine* machine, unsigned cpu, const quire_space_options* options,
                                 quire_space** made) QUIRE_NOEXCEPT;
 /// Flushes the whole space once, reports what was mapped, and frees all tables. Its handle and all its states
-/// are refused from then on. Errors: QUIRE_IN_SECTION if a section is open, paused or in transit on any cpu.
-/// Blocks in the sink.
+/// are refused from then on. Errors: QUIRE_IN_SECTION if a section is open, paused or in transit on any cpu, or
+/// from the callback of a walk through it. Blocks in the sink.
 quire_status quire_destroy_space(quire_machine* machine, unsigned cpu, quire_space* space) QUIRE_NOEXCEPT;
 /// Root register, sizes and tables of a space. Does not block.
 quire_status quire_query_space(quire_machine* machine, quire_space* space,
@@ -91,7 +92,7 @@ quire_status quire_query_space(quire_machine* machine, quire_space* space,
 /// need no flush, and while it is always the same cpu, a flush by that cpu need not reach others. Does not
 /// block.
 quire_status quire_note_run(quire_machine* machine, quire_space* space, unsigned cpu) QUIRE_NOEXCEPT;
-/// What `cpu` did in the space; all 0 if it never used it. Does not block.
+/// What `cpu` did in the space; all 0 if it never used it. `cpu` is in no other call. Does not block.
 quire_status quire_counts(quire_machine* machine, unsigned cpu, quire_space* space,
                           quire_counters* counts) QUIRE_NOEXCEPT;
 

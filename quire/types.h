@@ -98,8 +98,8 @@ typedef struct quire_flush_plan {
 } quire_flush_plan;
 
 /// What the library needs from its embedder. Copied by quire_start(). Functions get `context` first. None may
-/// call the library, except that `relax` may do anything that does not wait for the caller. None may throw or
-/// jump out.
+/// call the library, but for quire_describe_command(), throw, or jump out; `relax` may do anything else that
+/// does not wait for the caller.
 typedef struct quire_platform {
   size_t size;    ///< sizeof(quire_platform)
   void* context;  ///< first argument of all functions
@@ -109,7 +109,8 @@ typedef struct quire_platform {
   /// Takes back what `allocate` gave, with the same `bytes`.
   void (*release)(void* context, void* memory, size_t bytes);
   /// Table memory: gives the physical address of `bytes`, a multiple of `align`. It is never given back
-  /// before quire_stop().
+  /// before quire_stop(). Not called by leave, flush or pause, but where another cpu took out a table that the
+  /// commit had just made, and no frame is free.
   bool (*allocate_tables)(void* context, size_t bytes, size_t align, uint64_t* physical);
   /// Table memory at physical address p is accessed at virtual address p + table_offset, modulo 2^64.
   uint64_t table_offset;
@@ -254,7 +255,7 @@ typedef struct quire_counters {
   uint64_t splits;             ///< large leaves turned into tables
   uint64_t kept_pages;         ///< pages that QUIRE_MAP_KEEP_PRESENT found mapped
   uint64_t flush_requested;    ///< entry changes that left something stale
-  uint64_t flush_elided;       ///< flushes that no cpu needed, since none ever ran the space
+  uint64_t flush_elided;       ///< flushes that no cpu needed: none ran the space, or all was changed back
   uint64_t flush_full;         ///< plans for the whole space, since there were more ranges than remembered
   uint64_t flush_plans[QUIRE_REASONS];  ///< plans handed to the sink, by reason
 } quire_counters;

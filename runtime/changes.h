@@ -85,22 +85,28 @@ class entry_changes {
     bucket_[i] = static_cast<std::uint16_t>(size_);
   }
   void clear() {
-    if (size_ > 0) std::fill_n(bucket_, buckets, std::uint16_t{0});
+    if (!empty()) std::fill_n(bucket_, buckets, std::uint16_t{0});
     size_ = spans_size_ = 0;
     singles_ = 0;
   }
 
   /// Puts neighbouring entries of a table into one run, also across entries that are invalid anyway: an instruction
-  /// does no harm there. What was undone is in none. Changes are in the order of their slots afterwards, and cannot
-  /// be found any more.
+  /// does no harm there. What was undone is in none. Runs are in the order of their slots. Changes cannot be found any more
+  /// afterwards.
   /// @param most     `most(level)`: entries that one instruction takes
   /// @param invalid  `invalid(const entry_change&, n)`: true if the entry n slots further in the same table is invalid
   template <class Most, class Invalid>
   std::span<const arch::entry_run> runs(Most most, Invalid invalid) {
-    std::sort(changes_, changes_ + size_, [](const entry_change& a, const entry_change& b) { return a.at < b.at; });
     std::size_t n = 0;
     const entry_change* last = nullptr;
-    for (const entry_change& c : all()) {
+    for (const std::uint16_t i : by_slot()) {
+      if (i >= size_) {
+        const entry_span& s = spans_[i - size_];
+        runs_[n++] = {s.table, s.first, s.entries, s.level, false, 0, 0};
+        last = nullptr;
+        continue;
+      }
+      const entry_change& c = changes_[i];
       if (c.undone) continue;
       if (last && same_table(*last, c) && runs_[n - 1].entries + distance(*last, c) <= most(c.level) &&
           all_between(*last, c, invalid)) {
@@ -110,9 +116,6 @@ class entry_changes {
       }
       last = &c;
     }
-    if (spans_size_ == 0) return {runs_, n};
-    for (const entry_span& s : spans()) runs_[n++] = {s.table, s.first, s.entries, s.level, false, 0, 0};
-    std::sort(runs_, runs_ + n, [](const arch::entry_run& a, const arch::entry_run& b) { return a.first < b.first; });
     return {runs_, n};
   }
 
@@ -122,6 +125,8 @@ class entry_changes {
     const std::uint64_t v = (reinterpret_cast<std::uintptr_t>(at) >> 3) * 0x9e3779b97f4a7c15u;
     return v >> 32 & (buckets - 1);
   }
+  /// Indices of all changes, and behind them of spans, in the order of their slots. They lie where find() had its own.
+  std::span<const std::uint16_t> by_slot();
   static std::uint32_t distance(const entry_change& a, const entry_change& b) {
     return static_cast<std::uint32_t>(b.at - a.at);
   }

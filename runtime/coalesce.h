@@ -30,7 +30,7 @@ std::size_t coalesce(std::span<arch::gfn_range> r, std::uint64_t max_gap);
 /// @return m <= n; r[0, m) is sorted and disjoint, no range touches the next, and together they cover what r
 ///         covered; r[m, n) is unspecified. Empty ranges disappear.
 /// Errors: none. Context: any; does not block or allocate; some 3 KiB of stack. O(n log n), but 1.5 ns a
-/// range where they are in order, and with vectors 3 ns for 16 to 256 ranges within 2^31 pages of the first.
+/// range where they are in order, and with vectors 3 ns for 16 to 256 ranges within 2^30 pages of the first.
 std::size_t coalesce_ranges(std::span<arch::gfn_range> r);
 /// As above, by a variant that is available.
 std::size_t coalesce_ranges(simd v, std::span<arch::gfn_range> r);

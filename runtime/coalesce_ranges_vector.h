@@ -24,7 +24,7 @@ struct range_coalescer {
       firsts[i] = static_cast<std::uint32_t>(first);
       lasts[i] = static_cast<std::uint32_t>(last);
     }
-    if (all >> 32 != 0) return 0;
+    if ((all & no_key<Unit>) != 0) return 0;
     const std::size_t padded = (n + keys::count - 1) / keys::count * keys::count;
     for (std::size_t i = n; i < padded; ++i) {
       firsts[i] = firsts[n - 1];

@@ -7,11 +7,15 @@
 
 namespace quire::runtime {
 
-/// Parameterized by a type of the variant's, so that it is the variant's own.
-/// @return the page of key 0: half the range of 32-bit keys below `page`, but so that no key wraps
+/// Keys lie in 32-bit lanes but are one bit shorter, so that 0 does not come next after the greatest one. Parameterized by a
+/// type of the variant's, so that it is the variant's own.
+template <class Unit>
+constexpr std::uint64_t no_key = ~std::uint64_t{0} << 31;  // bits of 64-bit numbers that are no keys
+
+/// @return the page of key 0: half the range of keys below `page`, but so that no page of a key wraps
 template <class Unit>
 constexpr std::uint64_t key_origin(std::uint64_t page) {
-  constexpr std::uint64_t half = std::uint64_t{1} << 31, last = 0 - 2 * half;
+  constexpr std::uint64_t half = std::uint64_t{1} << 30, last = 0 - 2 * half;
   const std::uint64_t below = page - half;
   return page < half ? 0 : below < last ? below : last;
 }
@@ -80,7 +84,7 @@ struct page_coalescer {
     vector32 lowest, highest, breaks{}, falls{};
 
     // Keys do not have room for all pages: nothing else is meant then.
-    bool wide() const { return Unit::any(all & keys64::all(~std::uint64_t{0xffffffff})); }
+    bool wide() const { return Unit::any(all & keys64::all(no_key<Unit>)); }
     bool ordered() const { return !Unit::any(reinterpret_cast<vector64>(falls)); }
     // Places where not the next page follows.
     std::size_t steps() const {
@@ -195,7 +199,7 @@ struct page_coalescer {
       all |= a | b;
       v[i] = narrow(a, b);
     }
-    if (Unit::any(all & keys64::all(~std::uint64_t{0xffffffff}))) return few_wide(pages, n, out);
+    if (Unit::any(all & keys64::all(no_key<Unit>))) return few_wide(pages, n, out);
     if constexpr (n > 16) {
       unsigned at[rows];
       if (breaks(v, at) < count / 2) {
@@ -245,7 +249,7 @@ struct page_coalescer {
     for (std::size_t i = 0; i < found; ++i) out[i] = ranges[i];
     return found;
   }
-  // Pages that 32-bit keys do not reach.
+  // Pages that keys do not reach.
   [[gnu::noinline]] static std::size_t few_wide(const std::uint64_t* pages, unsigned n,
                                                 arch::gfn_range* out) {
     std::uint64_t sorted[sorter64::most];

@@ -23,7 +23,7 @@ struct counters {
   std::uint64_t splits = 0;            ///< large leaves turned into tables
   std::uint64_t kept_pages = 0;        ///< pages that a map with keep_present found mapped
   std::uint64_t flush_requested = 0;   ///< entry changes that left something stale
-  std::uint64_t flush_elided = 0;      ///< flushes that no cpu needed, since none ever ran the space
+  std::uint64_t flush_elided = 0;      ///< flushes that no cpu needed: none ever ran the space, or all was changed back
   std::uint64_t flush_full = 0;        ///< plans for the whole space, since there were more ranges than remembered
   std::uint64_t flush_plans[flush_reasons] = {};  ///< plans handed to the sink, by reason
 

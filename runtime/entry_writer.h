@@ -128,19 +128,7 @@ class entry_writer {
     gather& stale = m_.stale;
     if (stale.empty()) return;
     const space::runners ran = c_.where.ran();
-    if (ran != space::nobody) {
-      const std::size_t n = coalesce_ranges(stale.ranges());
-      arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
-                                  ran == c_.cpu.index + 1, {}};
-      if constexpr (instructed) request = by_instruction(request);
-      plan_flush(f_, c_.where.root_register, request, m_.commands);
-      const flush_plan plan{c_.where.id, c_.where.root_register, m_.commands.all(), request.whole, reason};
-      c_.host.flush(c_.host.context, c_.cpu.index, plan);
-      ++c_.count.flush_plans[static_cast<unsigned>(reason)];
-      c_.count.flush_full += request.whole;
-    } else {
-      ++c_.count.flush_elided;
-    }
+    if (ran == space::nobody || !send(ran, reason)) ++c_.count.flush_elided;
     if constexpr (instructed) {
       put_changes(ran == space::nobody);
       if (c_.where.ran() != ran) flush_latecomers(reason);
@@ -162,6 +150,22 @@ class entry_writer {
   }
 
  private:
+  /// Has the sink flush what is stale. False if there is no command for it: all entries were changed back.
+  bool send(space::runners ran, flush_reason reason) {
+    gather& stale = m_.stale;
+    const std::size_t n = coalesce_ranges(stale.ranges());
+    arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
+                                ran == c_.cpu.index + 1, {}};
+    if constexpr (instructed) request = by_instruction(request);
+    plan_flush(f_, c_.where.root_register, request, m_.commands);
+    if (m_.commands.all().empty()) return false;
+    const flush_plan plan{c_.where.id, c_.where.root_register, m_.commands.all(), request.whole, reason};
+    c_.host.flush(c_.host.context, c_.cpu.index, plan);
+    ++c_.count.flush_plans[static_cast<unsigned>(reason)];
+    c_.count.flush_full += request.whole;
+    return true;
+  }
+
   void note_parked(slot at, word put) {
     if (F::parked(put)) m_.parked.add(at.address());
   }

@@ -18,8 +18,23 @@ struct section_in_transit {
 struct newest_claims {
   static constexpr gfn none{~std::uint64_t{0}};  // shares no table with any page
   gfn last = none;       ///< a page on whose way all tables are claimed, for a map of level-0 leaves
+  /// Attributes of the checked map that `last` comes from, as they are in memory; those of no map while `last` is `none`,
+  /// since a caller may ask for that page too.
+  std::uint64_t attributes = no_attributes;
   table_need split{};    ///< other operations: tables for splitting leaves at both ends, by level
   bool split_all = true; ///< however far the record grows, it splits no more than that
+
+  void map_up_to(gfn page, arch::attributes a) {
+    last = page;
+    attributes = std::bit_cast<std::uint32_t>(a);
+  }
+  void forget_map() {
+    last = none;
+    attributes = no_attributes;
+  }
+
+ private:
+  static constexpr std::uint64_t no_attributes = ~std::uint64_t{0};
 };
 
 /// What decides, without a look at the space, whether an update can be queued by a few compares.
@@ -56,8 +71,6 @@ struct section {
   explicit section(const append_limits& l) : limits(l) {}
 
   append_limits limits;
-  /// Attributes of the map that was checked last, as they are in memory.
-  std::uint32_t good = 0;
   unsigned cpu = 0;
   runtime::space* where = nullptr;
   /// Names the (cpu, space) outside sections, as long as the space lives.
@@ -68,6 +81,7 @@ struct section {
 
   std::uint32_t depth = 0;   ///< nesting of enter()
   std::uint32_t paused = 0;  ///< nesting of pause()
+  std::uint32_t walks = 0;   ///< calls of apply_to_range() in progress
   gfn_range hint;            ///< given to the outermost enter(); pages 0 = none
   std::uint64_t saved = 0;   ///< what platform::open_tables gave on the outermost enter()
   bool wrote = false;        ///< entries were written since the last platform::barrier()
@@ -85,6 +99,8 @@ struct section {
   std::atomic<std::uint64_t> drains{0};  ///< odd while another cpu commits what is queued, under `drain_lock`
 
   bool lazy() const { return depth > 0 && paused == 0; }
+  /// True if something goes on that needs the section to stay. Owning cpu, or under `drain_lock`.
+  bool in_use() const { return depth > 0 || paused > 0 || walks > 0 || transit.name != nullptr; }
 
   /// Queues an update if a few compares tell that this can be done. Owning cpu, in a section.
   /// A map: of one page, with attributes as in the map before, that continues the newest record inside a table, or lies under
@@ -107,7 +123,7 @@ struct section {
   const batch::growth grown = queue.grow_by_page(r.first, out, k);
   if (grown != batch::growth::elsewhere) [[likely]] return grown == batch::growth::done;
   const std::uint64_t from_newest = r.first.value ^ newest.last.value;
-  if (std::bit_cast<std::uint32_t>(a) != good || out.value >= limits.output_pages) return false;
+  if (std::bit_cast<std::uint32_t>(a) != newest.attributes || out.value >= limits.output_pages) return false;
   if ((from_newest & limits.outside_parent) != 0) [[unlikely]] {
     if ((from_newest & limits.outside_grandparent) != 0 || prepaid_parents == 0 || queue.prepaid_spent()) return false;
     --prepaid_parents;
@@ -122,7 +138,7 @@ inline bool section::append_separate_unmap(gfn_range r) {
   if (r.pages - 1 >= limits.input_pages || r.first.value > limits.input_pages - r.pages) return false;
   if (((r.first.value | r.pages) & limits.inside_granule) != 0) return false;
   queue.append({r, {}, limits.unmap});
-  newest.last = newest_claims::none;  // it may take a table out that was claimed for
+  newest.forget_map();  // it may take a table out that was claimed for
   let_grow();
   return true;
 }

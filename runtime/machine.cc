@@ -40,6 +40,17 @@ status machine::start(const platform& p, const machine_options& o) {
   return done;
 }
 
+bool machine::walking() const {
+  for (const auto& slot : spaces_) {
+    const space* where = slot.load(std::memory_order_relaxed);  // relaxed: no other call is in progress
+    for (unsigned i = 0; where && i < cpus_.count; ++i) {
+      const section* s = where->sections[i].load(std::memory_order_relaxed);  // relaxed: likewise
+      if (s && s->walks > 0) return true;
+    }
+  }
+  return false;
+}
+
 void machine::stop() {
   if (cpus_.count == 0) return;
   for (auto& slot : spaces_) {
@@ -93,7 +104,7 @@ bool machine::has_open_section(unsigned cpu) const {
     section* s = where ? where->sections[cpu].load(std::memory_order_relaxed) : nullptr;  // relaxed: made on this cpu
     if (!s) continue;
     const lock_guard hold(s->drain_lock, host_);
-    if (s->depth > 0 || s->paused > 0 || s->transit.name) return true;
+    if (s->in_use()) return true;
   }
   return false;
 }
@@ -178,7 +189,7 @@ status machine::finish_space(unsigned cpu, space& s) {
 status machine::destroy_space(unsigned cpu, space* s) {
   for (unsigned i = 0; i < cpus_.count; ++i) {
     const section* open = s->sections[i].load(std::memory_order_acquire);  // acquire: pairs with make_section()
-    if (open && (open->depth > 0 || open->paused > 0 || open->transit.name)) return status::in_section;
+    if (open && open->in_use()) return status::in_section;
   }
   {
     const lock_guard hold(lock_, host_);

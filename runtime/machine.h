@@ -52,12 +52,16 @@ class machine {
   status start(const platform& p, const machine_options& o);
   /// Destroys what is left. No call is in progress; table memory is the platform's again. Idempotent.
   void stop();
+  /// True inside a callback of for_each() or apply_to_range(): then stop() would take the walk's memory away. Serialized as
+  /// stop().
+  bool walking() const;
 
   /// Registers one more cpu and answers its index, the lowest that is free. Sections of others may be open meanwhile.
   /// Errors: too_many (see machine_options::max_cpus), no_memory. Blocks on a lock; allocates.
   status add_cpu(unsigned& cpu);
   /// Takes a cpu away: what it kept for itself goes back, and its states are refused from now on. Called by the thread that
-  /// drove it. Errors: bad_cpu; in_section if it has a section open, paused, or in transit in any space. Blocks on a lock.
+  /// drove it. Errors: bad_cpu; in_section if it has a section open, paused, or in transit in any space, or from a walk's
+  /// callback. Blocks on a lock.
   status remove_cpu(unsigned cpu);
 
   /// Makes a space of format `f`, its root table empty.
@@ -81,7 +85,8 @@ class machine {
     return done;
   }
   /// Flushes the whole space once, reports what was mapped, frees all tables and `s`. Every lazy_state* of it is
-  /// refused from then on. Errors: in_section if a section is open or paused on any cpu; then nothing happens.
+  /// refused from then on. Errors: in_section if a section is open, paused or in transit on any cpu, or from the callback of
+  /// a walk through `s`; then nothing happens.
   status destroy_space(unsigned cpu, space* s);
 
   /// The state that names (cpu, s) outside sections; null without memory or with a wrong `cpu`. Allocates at the

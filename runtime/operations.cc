@@ -15,7 +15,6 @@ status machine::map_with(lazy_state* l, gfn_range r, hfn out, attributes a, cons
       max_leaf_level < where.options.max_leaf_level ? max_leaf_level : where.options.max_leaf_level;
   if (a.options & where.shape.level0_options) cap = 0;
   const unsigned leaf = largest_leaf(where.shape, r, out, cap);
-  s->good = std::bit_cast<std::uint32_t>(a);
   return submit(*s, {r, out, k.with(a, leaf)});
 }
 
@@ -87,7 +86,7 @@ status machine::submit(section& s, const update& u) {
   table_need need;
   if (need_of(*s.where, s.newest, u, joins ? s.queue.newest() : gfn_range{}, need)) {
     if (reserve(s, need) != status::ok) {
-      s.newest.last = newest_claims::none;  // it was not claimed
+      s.newest.forget_map();  // it was not claimed
       return commit_scarce(s, u);
     }
     for (unsigned level = 0; level < shape.top(); ++level) s.reserved[level] += need[level];
@@ -155,7 +154,7 @@ bool machine::need_of(const space& where, newest_claims& newest, const update& u
   const geometry& shape = where.shape;
   if (u.kind.op() != operation::map) {
     if (u.kind.op() == operation::unmap)
-      newest.last = newest_claims::none;  // it may take a table out that was claimed for
+      newest.forget_map();  // it may take a table out that was claimed for
     if (where.options.max_leaf_level == 0) return false;
     const gfn_range whole = run.pages ? gfn_range{run.first, run.pages + u.range.pages} : u.range;
     need = tables_to_split(shape, whole, where.options.max_leaf_level);
@@ -172,11 +171,11 @@ bool machine::need_of(const space& where, newest_claims& newest, const update& u
   }
   const gfn before = newest.last;
   if (u.kind.leaf_level() > 0) {
-    newest.last = newest_claims::none;
+    newest.forget_map();
     need = tables_to_map(shape, u.range, u.kind.leaf_level(), shape.top());
     return true;
   }
-  newest.last = u.range.first + (u.range.pages - 1);
+  newest.map_up_to(u.range.first + (u.range.pages - 1), u.kind.attr());
   if (shape.table_first(u.range.first, 0) == shape.table_first(newest.last, 0)) {
     unsigned level = 0;  // from the one on whose table `before` lies in, too, all are claimed
     for (need = {}; level < shape.top() && shape.table_first(newest.last, level) != shape.table_first(before, level); ++level) need[level] = 1;

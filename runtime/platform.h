@@ -28,13 +28,13 @@ inline constexpr unsigned flush_reasons = 11;
 struct flush_plan {
   std::uint32_t space = 0;                        ///< space::id()
   std::uint64_t root_register = 0;                ///< EPTP, VTTBR or ASCE
-  std::span<const arch::flush_command> commands;  ///< in order; for each CPU that may hold translations
+  std::span<const arch::flush_command> commands;  ///< in order, at least 1; for each CPU that may hold translations
   bool whole = false;                             ///< asked for the whole space, whatever the ranges were
   flush_reason reason = flush_reason::immediate;
 };
 
-/// Functions get `context` first. Null is allowed where it says so. None of them may call the runtime back,
-/// except that `relax` may do anything that does not wait for the caller.
+/// Functions get `context` first. Null is allowed where it says so. None of them may call the runtime back; `relax` may do
+/// anything else that does not wait for the caller.
 struct platform {
   void* context = nullptr;
 

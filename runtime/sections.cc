@@ -146,7 +146,7 @@ void machine::commit_queue(section& s, flush_reason reason) {
     s.queue.retire();
   }
   unreserve(s, s.reserved);
-  s.newest.last = newest_claims::none;
+  s.newest.forget_map();
   s.prepaid_parents = 0;
 }
 

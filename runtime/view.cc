@@ -156,12 +156,14 @@ status machine::apply_to_range(lazy_state* l, gfn_range r, walk_flags flags, ran
   const bool lazy = !includes(flags, walk_flags::no_lazy);
   lazy_state* inner = lazy ? enter(s->cpu, *s->where, r) : l;
   status done = status::ok;
+  ++s->walks;
   for (gfn g = r.first; g < r.end() && done == status::ok;) {
     const piece p = view(*s, g, r.end());
     g = p.what.range.end();
     const bool wanted = p.present || includes(flags, walk_flags::holes);
     if (wanted && !visit(context, inner, p.present, p.what)) done = status::stopped;
   }
+  --s->walks;
   if (lazy) {
     const status left = leave(inner);
     if (left != status::ok) return left;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Links all of the freestanding core into one object and looks at what it needs from outside, and that it has the C ABI:
-# core_symbols.sh LIBRARY HEADER [TOOL_PREFIX]
+# Links all of the freestanding core into one object and looks at what it needs from outside, that it has the C ABI, and that
+# all names it shows are Quire's: core_symbols.sh LIBRARY HEADER [TOOL_PREFIX]
 # A bare-metal program has to bring these four, as GCC asks of every freestanding environment, and nothing else.
 set -euo pipefail
 allowed=(memcpy memmove memset memcmp)
@@ -22,6 +22,12 @@ fi
 missing=$(comm -23 "$scratch/declared" "$scratch/functions")
 if [[ $missing ]]; then
   echo "declared, but not in the library: $(paste -sd ' ' <<<"$missing")"
+  exit 1
+fi
+"${prefix}nm" --defined-only --extern-only --format=posix "$scratch/core.o" | awk '{ print $1 }' >"$scratch/shown"
+foreign=$(grep -vE '^(quire_|_ZZ?NK?5quire)' "$scratch/shown") || true
+if [[ $foreign ]]; then
+  echo "not a name of Quire's: $(c++filt <<<"$foreign" | paste -sd ' ')"
   exit 1
 fi
 surplus=$(comm -23 "$scratch/undefined" "$scratch/allowed")

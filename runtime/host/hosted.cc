@@ -23,11 +23,15 @@ void release(void* /*context*/, void* memory, std::size_t /*bytes*/) {
 
 void yield(void* /*context*/) { sched_yield(); }
 
-cpu_set_t allowed() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof set, &set);
-  return set;
+// The processors of the process: asked once, since a thread that is bound would see only its own.
+const cpu_set_t& allowed() {
+  static const cpu_set_t all = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof set, &set);
+    return set;
+  }();
+  return all;
 }
 
 }  // namespace
@@ -41,17 +45,14 @@ platform hosted_platform() {
 }
 
 unsigned processors() {
-  // Asked once, since a pinned thread would see only its own.
-  static const cpu_set_t set = allowed();
-  const int n = CPU_COUNT(&set);
+  const int n = CPU_COUNT(&allowed());
   return n > 0 ? static_cast<unsigned>(n) : 1;
 }
 
 bool pin_thread(unsigned n) {
-  static const cpu_set_t set = allowed();
   unsigned left = n % processors();
   for (std::size_t i = 0; i < CPU_SETSIZE; ++i) {
-    if (!CPU_ISSET(i, &set) || left-- > 0) continue;
+    if (!CPU_ISSET(i, &allowed()) || left-- > 0) continue;
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(i, &one);

@@ -9,7 +9,7 @@ namespace quire::runtime::host {
 /// Table memory and the flush sink are left to the caller.
 platform hosted_platform();
 
-/// Number of processors that this process may run on.
+/// Number of processors that this process may run on, as the thread saw it that first asked for them or was pinned.
 unsigned processors();
 /// Binds the calling thread to the n-th of them, counted round. False if the system refuses.
 bool pin_thread(unsigned n);

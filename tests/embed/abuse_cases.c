@@ -88,6 +88,21 @@ static void check_memory(struct embedder *e) {
   CHECK(quire_stop(machine) == QUIRE_OK);
 }
 
+// What docs/embedding.md says of memory for records, on 64-bit machines.
+static void check_budget(struct embedder *e) {
+  enum { kib = 1024, of_machine = 150 * kib, of_cpu = 145 * kib + kib / 2, of_space = kib + kib / 4, of_state = 17 * kib };
+  quire_machine *machine = start(e);
+  CHECK(e->record_bytes > of_machine && e->record_bytes <= of_machine + cpus * of_cpu);
+  make_space(machine, e, QUIRE_EPT);  // with the pool of its tables
+  const size_t before = e->record_bytes;
+  quire_space *space = make_space(machine, e, QUIRE_EPT);
+  CHECK(e->record_bytes - before <= of_space + 8 * cpu_limit);
+  const size_t without_state = e->record_bytes;
+  state_of(machine, 0, space);
+  CHECK(e->record_bytes - without_state <= of_state);
+  CHECK(quire_stop(machine) == QUIRE_OK);
+}
+
 // Places of handles run out, come back, and never give the same handle twice.
 static void check_handles(struct embedder *e) {
   enum { machines = 64, spaces = 256 };
@@ -200,6 +215,46 @@ static void check_order(quire_machine *machine, struct embedder *e) {
   CHECK(quire_enter_interrupt(machine, 2) == QUIRE_BAD_CPU);
 }
 
+// What the callback of a walk tries to take away under it.
+struct taker {
+  quire_machine *machine;
+  quire_space *space, *other;
+  unsigned calls;
+};
+static bool take_away(void *context, const quire_mapping *m) {
+  struct taker *t = context;
+  CHECK(quire_stop(t->machine) == QUIRE_IN_SECTION);
+  CHECK(quire_destroy_space(t->machine, 0, t->space) == QUIRE_IN_SECTION);
+  CHECK(quire_destroy_space(t->machine, 1, t->space) == QUIRE_IN_SECTION);
+  CHECK(quire_remove_cpu(t->machine, 0) == QUIRE_IN_SECTION);
+  if (t->calls++ == 0) CHECK(quire_destroy_space(t->machine, 0, t->other) == QUIRE_OK);
+  return m->range.first < 2;
+}
+static bool take_away_in(void *context, quire_lazy_state *state, const quire_mapping *m) {
+  const struct taker *t = context;
+  const bool more = take_away(context, m);
+  CHECK(quire_leave(t->machine, state) == QUIRE_OK);  // ends the section of the walk, which is in progress still
+  CHECK(quire_stop(t->machine) == QUIRE_IN_SECTION);
+  CHECK(quire_destroy_space(t->machine, 0, t->space) == QUIRE_IN_SECTION);
+  return more;
+}
+
+// Defect: stop, destroy_space and remove_cpu inside of a walk's callback took away what the walk goes on with.
+static void check_callbacks(struct embedder *e) {
+  quire_machine *machine = start(e);
+  struct taker t = {machine, make_space(machine, e, QUIRE_EPT), make_space(machine, e, QUIRE_DAT), 0};
+  quire_lazy_state *state = state_of(machine, 0, t.space);
+  CHECK(quire_map(machine, state, (quire_range){0, 4}, 0, rw) == QUIRE_OK);
+  CHECK(quire_for_each(machine, state, (quire_range){0, 4}, take_away, &t) == QUIRE_STOPPED && t.calls == 3);
+  t.other = make_space(machine, e, QUIRE_DAT);
+  t.calls = 0;
+  CHECK(quire_apply_to_range(machine, state, (quire_range){0, 1}, 0, take_away_in, &t) == QUIRE_BAD_STATE);
+  CHECK(t.calls == 1);
+  CHECK(quire_destroy_space(machine, 0, t.space) == QUIRE_OK && quire_remove_cpu(machine, 0) == QUIRE_OK);
+  e->reported_pages = 0;
+  CHECK(quire_stop(machine) == QUIRE_OK);
+}
+
 // A machine that is stopped in the middle gives everything back.
 static void check_stop(struct embedder *e) {
   quire_machine *machine = start(e);
@@ -226,9 +281,13 @@ void check_cases(void) {
   open_embedder(&e);
   check_start(&e);
   check_memory(&e);
+  e.tables_used = 0;
+  check_budget(&e);
   check_handles(&e);
   e.tables_used = 0;
   check_stop(&e);
+  e.tables_used = 0;
+  check_callbacks(&e);
   e.tables_used = 0;
   quire_machine *machine = start(&e);
   quire_space *space = make_space(machine, &e, QUIRE_EPT);

@@ -29,6 +29,20 @@ TEST_CASE_TEMPLATE("defect: a page that is no granule was queued if it was the l
   CHECK(!g.in_tables(gfn{unit}));
 }
 
+TEST_CASE_TEMPLATE("defect: the last pages of 2^64 were queued behind an unmap, which had no table claimed for them", F,
+                   arch::ept, arch::stage2_4k, arch::dat, arch::npt) {
+  guest<F> g({.pool = {}, .max_leaf_level = 0});
+  for (const unsigned before : {0u, 1u, 40u}) {  // maps far apart, for which tables are claimed in advance
+    lazy_state* l = g.enter();
+    for (unsigned i = 0; i < before; ++i) REQUIRE(g.m().map(l, {gfn{1024 * i}, 1}, hfn{i}, rwx, 0) == status::ok);
+    REQUIRE(g.m().unmap(l, {gfn{100}, 1}) == status::ok);
+    for (const std::uint64_t back : {1u, 2u, 256u, 1000u, 1u << 18}) {
+      CHECK(g.m().map(l, {gfn{~std::uint64_t{0} - (back - 1)}, 1}, hfn{7}, rwx, 0) == status::bad_range);
+    }
+    REQUIRE(g.m().leave(l) == status::ok);
+  }
+}
+
 TEST_CASE("defect: a lookup missed what the newest record had grown by since the lookup before") {
   guest<arch::ept> g;
   const auto looked = [&](lazy_state* l, std::uint64_t page) {

@@ -183,6 +183,20 @@ TEST_CASE("clusters far apart: spans around and above 2^32") {
     if (!p.empty()) p[p.size() / 2] = 0x7ffffff0;
   });
 }
+TEST_CASE("defect: a run went on from the greatest key to key 0, where page 2^32 - 1 or 2^31 - 1 stands before page 0") {
+  for (const unsigned bits : {31u, 32u}) {
+    for (const std::uint64_t origin : {std::uint64_t{0}, std::uint64_t{1} << 40}) {
+      const std::uint64_t keys = std::uint64_t{1} << bits;
+      CAPTURE(bits);
+      check_sizes([&](numbers& p, engine&) {
+        // Whoever takes keys from the middle of their range on has key 0 at the origin.
+        for (std::size_t i = 0; i < p.size(); ++i) {
+          p[i] = origin + (i < p.size() / 2 ? keys / 2 + i : (i - p.size() / 2 + keys - p.size() / 4) % keys);
+        }
+      });
+    }
+  }
+}
 TEST_CASE("any 64-bit numbers, also close to 2^52 and to 2^64") {
   check_sizes([](numbers& p, engine& random) {
     for (auto& x : p) x = random();

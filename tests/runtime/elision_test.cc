@@ -19,6 +19,23 @@ std::uint64_t flushes(guest_base& g) {
 }  // namespace
 
 TEST_SUITE("elision") {
+TEST_CASE_TEMPLATE("defect: the sink was called without a command if all entries of a commit were changed back", F, QUIRE_FORMATS) {
+  guest<F> g;
+  machine& m = g.m();
+  const std::uint64_t leaf = g.s().shape.slot_pages(0);
+  REQUIRE(m.map(g.state(), {gfn{0}, 4 * leaf}, hfn{0}, attributes{perm::rwx}, 0) == status::ok);
+  g.flushes.clear();
+  g.on_flush = [](const runtime::flush_plan& p) { CHECK(!p.commands.empty()); };
+  lazy_state* l = g.enter();
+  REQUIRE(m.protect(l, {gfn{leaf}, leaf}, perm::r) == status::ok);
+  REQUIRE(m.protect(l, {gfn{leaf}, leaf}, perm::rwx) == status::ok);
+  REQUIRE(m.leave(l) == status::ok);
+  const auto counted = m.counts(0, g.s());
+  CHECK(counted.flush_elided == (arch::instructed_format<F> ? 1 : 0));
+  CHECK(g.flushes.size() == (arch::instructed_format<F> ? 0 : 1));
+  CHECK(g.in_tables(gfn{leaf})->attr.access == perm::rwx);
+}
+
 TEST_CASE_TEMPLATE("rule 15: mapping what was empty flushes nothing", F, QUIRE_FORMATS) {
   for (const bool lazy : {false, true}) {
     CAPTURE(lazy);
