@@ -81,10 +81,10 @@ struct section {
 
   std::uint32_t depth = 0;   ///< nesting of enter()
   std::uint32_t paused = 0;  ///< nesting of pause()
-  std::uint32_t walks = 0;   ///< calls of apply_to_range() in progress
   gfn_range hint;            ///< given to the outermost enter(); pages 0 = none
   std::uint64_t saved = 0;   ///< what platform::open_tables gave on the outermost enter()
   bool wrote = false;        ///< entries were written since the last platform::barrier()
+  std::uint32_t walks = 0;   ///< calls of apply_to_range() in progress
   batch queue;
   table_need reserved{};     ///< claims that the queue holds, by level
   newest_claims newest;
