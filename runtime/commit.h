@@ -337,7 +337,7 @@ class committer {
     const slot table = t_.at(taken.table);
     if (whole(part, level)) c_.where.pools[level - 1]->prefetch_next(c_.cpu.index);
     const bool filled = whole(part, level) && runs_.fill_table(u, table, level - 1, part.first);
-    if (!filled && !(taken.zeroed && f_.empty(level - 1) == 0)) runs_.clear(table, level - 1);
+    if (!filled && !(taken.cleared && runs_.clear_frame_fits(level - 1))) runs_.clear(table, level - 1);
     w_.swap(at, level, s_.slot_first(part.first, level), path_[level].hidden,
             [&](word) { return f_.make_table(taken.table, level); });
     if (filled) c_.count.entries_written += s_.entries(level - 1);

@@ -93,7 +93,12 @@ class leaf_runs {
 
   /// What a frame is to hold best for a table of empty entries.
   table_pool::content content_of_empty(unsigned level) const {
-    return f_.empty(level) == 0 ? table_pool::content::zeroed : table_pool::content::any;
+    return clear_frame_fits(level) ? table_pool::content::cleared : table_pool::content::any;
+  }
+  /// True if a cleared frame of the pool is a table of `level` that is empty.
+  bool clear_frame_fits(unsigned level) const {
+    const word empty = f_.empty(level), in_memory = F::byte_order == std::endian::native ? empty : __builtin_bswap64(empty);
+    return c_.where.pools[level]->cleared_word() == in_memory;
   }
   /// Fills a table of `level` that is not the root with empty entries.
   void clear(slot table, unsigned level) { ops_.fill(table.address(), s_.entries(level), f_.empty(level), 0); }

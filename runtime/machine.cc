@@ -126,14 +126,14 @@ status machine::remove_cpu(unsigned cpu) {
   return status::ok;
 }
 
-// The pool of tables of this size, made at need. Null without memory. Under lock_.
-table_pool* machine::pool_of(std::size_t bytes) {
+// The pool of tables of this size, made at need, then with cleared frames for tables of such empty entries. Null without memory. Under lock_.
+table_pool* machine::pool_of(std::size_t bytes, std::uint64_t empty) {
   for (unsigned i = 0; i < pool_count_; ++i) {
     if (pools_[i].frame_bytes() == bytes) return &pools_[i];
   }
   if (pool_count_ == max_table_sizes) return nullptr;
   table_pool& pool = pools_[pool_count_];
-  if (pool.start(host_, bytes, cpus_.count, pool_options_) != status::ok) return nullptr;
+  if (pool.start(host_, bytes, cpus_.count, pool_options_, empty) != status::ok) return nullptr;
   ++pool_count_;
   return &pool;
 }
@@ -164,7 +164,8 @@ status machine::finish_space(unsigned cpu, space& s) {
   {
     const lock_guard hold(lock_, host_);
     for (unsigned level = 0; level < s.shape.levels; ++level) {
-      s.pools[level] = pool_of(s.shape.table_bytes[level]);
+      const std::uint64_t empty = s.walk.level[level].empty;
+      s.pools[level] = pool_of(s.shape.table_bytes[level], s.walk.swapped ? __builtin_bswap64(empty) : empty);
       if (!s.pools[level]) failed = status::no_memory;
     }
     std::uint32_t id = 0;
@@ -226,7 +227,7 @@ counters machine::counts(unsigned cpu, const space& s) const {
   return c;
 }
 
-std::uint64_t machine::zero_frames(unsigned cpu, std::uint64_t most) {
+std::uint64_t machine::clear_frames(unsigned cpu, std::uint64_t most) {
   if (cpu >= cpus_.count || !cpus_[cpu].registered) return 0;
   unsigned pools = 0;
   {
@@ -235,7 +236,7 @@ std::uint64_t machine::zero_frames(unsigned cpu, std::uint64_t most) {
   }
   const std::uint64_t saved = host_.open_tables ? host_.open_tables(host_.context, cpu) : 0;
   std::uint64_t done = 0;
-  for (unsigned i = 0; i < pools; ++i) done += pools_[i].zero(cpu, most - done, table_ops_for(chosen_simd(), false));
+  for (unsigned i = 0; i < pools; ++i) done += pools_[i].clear(cpu, most - done, table_ops_for(chosen_simd(), false));
   if (host_.close_tables) host_.close_tables(host_.context, cpu, saved);
   return done;
 }

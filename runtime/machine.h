@@ -189,12 +189,12 @@ class machine {
   using range_visitor = bool (*)(void* context, lazy_state* l, bool present, const mapping& m);
   status apply_to_range(lazy_state* l, gfn_range r, walk_flags flags, range_visitor visit, void* context);
 
-  /// Clears up to `most` free table frames that are not known to be zero, so that new tables need not: for idle time. Returns how
-  /// many it has cleared; 0 if there are none, or on a wrong `cpu`. While frames are cleared nobody else can have them. Maps that
-  /// fill whole tables take the others first, and formats whose empty entries are not 0 (DAT) have no use for it.
+  /// Clears up to `most` free table frames that are not known to be clear, so that new tables need not be: for idle time. Returns
+  /// how many it has cleared; 0 if there are none, or on a wrong `cpu`. While frames are cleared nobody else can have them. Maps
+  /// that fill whole tables take the others first.
   /// Context: `cpu` itself, outside of callbacks. Blocks on locks for some stores; does not allocate. Cost: that of storing as
   /// much memory.
-  std::uint64_t zero_frames(unsigned cpu, std::uint64_t most);
+  std::uint64_t clear_frames(unsigned cpu, std::uint64_t most);
   /// Counts of one cpu in one space; all zero if it never used the space.
   counters counts(unsigned cpu, const space& s) const;
   unsigned cpu_count() const { return cpus_.count; }
@@ -206,7 +206,7 @@ class machine {
   status allocate_space(const space_options& o, const geometry& shape, space*& made);
   status finish_space(unsigned cpu, space& s);
   void free_space(space& s);
-  table_pool* pool_of(std::size_t bytes);
+  table_pool* pool_of(std::size_t bytes, std::uint64_t empty);
   section* make_section(unsigned cpu, space& s);
   section* find(lazy_state* l) const;
   /// The section of `l` if it was found lately and its updates are queued still, or immediate still, outside of sections; else

@@ -44,7 +44,7 @@ class settlement {
     } else if (!emptied) {
       free_below(r, out);
     }
-    c_.where.pools[r.level]->give(c_.cpu.index, {r.table, emptied && f_.empty(r.level) == 0});
+    c_.where.pools[r.level]->give(c_.cpu.index, {r.table, emptied && runs_.clear_frame_fits(r.level)});
     count(r.level, 1);
   }
 

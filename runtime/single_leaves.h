@@ -136,7 +136,7 @@ class single_leaves {
       if (level != 1 || e != f_.empty(1) || !held(table, static_cast<unsigned>(std::countr_zero(s_.table_bytes[1])))) return false;
       table_pool::frame taken;
       if (!path_.take(0, taken, runs_.content_of_empty(0))) return false;
-      if (!taken.zeroed || f_.empty(0) != 0) runs_.clear(t_.at(taken.table), 0);
+      if (!taken.cleared || !runs_.clear_frame_fits(0)) runs_.clear(t_.at(taken.table), 0);
       w_.swap(at, 1, s_.slot_first(g, 1), false, [&](word) { return f_.make_table(taken.table, 1); });
       return true;
     }

@@ -17,11 +17,12 @@ void bump(std::atomic<std::uint64_t>& own, std::uint64_t n) {
 }
 }  // namespace
 
-status table_pool::start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options) {
+status table_pool::start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options, std::uint64_t cleared_word) {
   void* memory = p.allocate(p.context, sizeof(cpu_stock) * cpus, alignof(cpu_stock));
   if (!memory) return status::no_memory;
   platform_ = &p;
   frame_bytes_ = bytes;
+  cleared_word_ = cleared_word;
   cpus_ = cpus;
   options_ = options;
   if (options_.refill_frames == 0) options_.refill_frames = 1;
@@ -54,7 +55,7 @@ bool table_pool::grow(std::uint64_t least) {
       continue;
     }
     while (fresh_left_) {  // an earlier remainder joins the list, its lowest frame first
-      push(lists_, {{fresh_ + --fresh_left_ * frame_bytes_}, platform_->tables_zeroed});
+      push(lists_, {{fresh_ + --fresh_left_ * frame_bytes_}, fresh_cleared()});
     }
     fresh_ = physical;
     fresh_left_ = frames;
@@ -85,11 +86,11 @@ void table_pool::unreserve(unsigned cpu, std::uint64_t frames) {
 }
 
 table_pool::frame table_pool::pop_central(content wanted) {
-  const bool fresh_fits = platform_->tables_zeroed == (wanted == content::zeroed);
+  const bool fresh_fits = fresh_cleared() == (wanted == content::cleared);
   const bool listed = !lists_[0].empty() || !lists_[1].empty();
-  if (listed && (fresh_left_ == 0 || !fresh_fits || !lists_[wanted == content::zeroed].empty())) return pop(lists_, wanted);
+  if (listed && (fresh_left_ == 0 || !fresh_fits || !lists_[wanted == content::cleared].empty())) return pop(lists_, wanted);
   QUIRE_INVARIANT(fresh_left_ > 0, "a claim on the centre is backed by a free frame");
-  const frame f = {{fresh_}, platform_->tables_zeroed};
+  const frame f = {{fresh_}, fresh_cleared()};
   fresh_ += frame_bytes_;
   --fresh_left_;
   return f;
@@ -158,13 +159,13 @@ void table_pool::give(unsigned cpu, std::span<const arch::table_address> tables)
   free_ += n - most;
 }
 
-std::uint64_t table_pool::zero(unsigned cpu, std::uint64_t most, const table_ops& ops) {
+std::uint64_t table_pool::clear(unsigned cpu, std::uint64_t most, const table_ops& ops) {
   const auto words_of_frame = static_cast<std::uint32_t>(frame_bytes_ / sizeof(std::uint64_t));
   cpu_stock& own = stocks_[cpu];
   std::uint64_t done = 0;
   for (; done < most && !own.lists[0].empty(); ++done) {
     const std::uint64_t name = pop(own.lists[0]);
-    ops.fill(words(name), words_of_frame, 0, 0);
+    ops.fill(words(name), words_of_frame, cleared_word_, 0);
     push(own.lists[1], name);
   }
   for (std::uint64_t n = batch_frames; n == batch_frames && done < most; done += n) {
@@ -175,7 +176,7 @@ std::uint64_t table_pool::zero(unsigned cpu, std::uint64_t most, const table_ops
       for (; n < batch_frames && n < most - done && free_ - claimed_ > n && !lists_[0].empty(); ++n) names[n] = pop(lists_[0]);
       free_ -= n;
     }
-    for (std::uint64_t i = 0; i < n; ++i) ops.fill(words(names[i]), words_of_frame, 0, 0);
+    for (std::uint64_t i = 0; i < n; ++i) ops.fill(words(names[i]), words_of_frame, cleared_word_, 0);
     const lock_guard hold(lock_, *platform_);
     for (std::uint64_t i = 0; i < n; ++i) push(lists_[1], names[i]);
     free_ += n;

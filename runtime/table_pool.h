@@ -20,7 +20,7 @@ struct pool_options {
 /// A commit must not allocate, so frames are claimed first (reserve) and taken later (take). A claim is backed
 /// by a frame in the cpu's own list or by one in the centre; nobody else can take that one. A claim touches no frame.
 ///
-/// Free frames, those that are zero apart from others, are listed in some of them: a node begins with the name of the node before it, and has names of other free
+/// Free frames, those that are cleared apart from others, are listed in some of them: a node begins with the name of the node before it, and has names of other free
 /// frames in the rest. All nodes but the newest are full. So of 4 KiB frames one in 512 is touched by giving it back and
 /// taking it again, the others are not.
 ///
@@ -31,17 +31,19 @@ struct pool_options {
 /// Different indices run concurrently.
 class table_pool {
  public:
-  /// @param bytes  of a frame; a power of two, at least 16
+  /// @param bytes         of a frame; a power of two, at least 16
+  /// @param cleared_word  what all words of a cleared frame are: an empty entry as it lies in memory, no valid one in any format
   /// Errors: no_memory. Context: any; allocates.
-  status start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options);
+  status start(const platform& p, std::size_t bytes, unsigned cpus, const pool_options& options, std::uint64_t cleared_word = 0);
   /// Frees the pool's records; every frame is the platform's again.
   void stop();
 
   std::size_t frame_bytes() const { return frame_bytes_; }
+  std::uint64_t cleared_word() const { return cleared_word_; }
 
   struct frame {
     arch::table_address table;
-    bool zeroed = false;  ///< all its words are 0
+    bool cleared = false;  ///< all its words are cleared_word()
   };
 
   /// Claims `frames` for `cpu`. Errors: no_tables, then nothing is claimed. Allocates where the centre is short.
@@ -80,8 +82,8 @@ class table_pool {
   void retire(unsigned cpu);
 
   /// Turns one claim into a frame, of the wanted content if the cpu or, where it has none left, the centre has such. Its content is
-  /// unspecified unless it is known to be zero. Cannot fail; does not allocate.
-  enum class content : bool { any, zeroed };
+  /// unspecified unless it is known to be cleared. Cannot fail; does not allocate.
+  enum class content : bool { any, cleared };
   frame take(unsigned cpu, content wanted = content::any);
   /// Undoes take() of the frame that was taken last, and that nobody has written to.
   void put_back(unsigned cpu, const frame& f);
@@ -89,9 +91,9 @@ class table_pool {
   void give(unsigned cpu, const frame& f);
   /// Likewise many, none known to be zero; the last one is taken first. Cost: some 10 instructions a frame.
   void give(unsigned cpu, std::span<const arch::table_address> tables);
-  /// Clears up to `most` free frames that are not known to be zero, `ops` being for entries in the byte order of the machine.
+  /// Clears up to `most` free frames that are not known to be clear, `ops` being for entries in the byte order of the machine.
   /// Returns how many. While some are cleared, nobody else can have them. Own cpu. Blocks on the centre's lock for some stores.
-  std::uint64_t zero(unsigned cpu, std::uint64_t most, const table_ops& ops);
+  std::uint64_t clear(unsigned cpu, std::uint64_t most, const table_ops& ops);
   /// Asks for the memory of the frame that `cpu` takes next, if that is known: the caller is about to fill another one, and
   /// this one too.
   void prefetch_next(unsigned cpu) const;
@@ -114,7 +116,7 @@ class table_pool {
     std::uint64_t slack = 0;   // of `listed` and `claims` together, those that no update has claimed
     std::uint64_t listed = 0;  // frames in `lists`
     std::uint64_t claims = 0;  // claims on the centre
-    frame_list lists[2];       // by `zeroed`
+    frame_list lists[2];       // by `cleared`
     std::atomic<std::uint64_t> taken{0};
     std::atomic<std::uint64_t> given{0};
 
@@ -126,8 +128,8 @@ class table_pool {
   void fetch(cpu_stock& own, content wanted);
   void trim_if_twice(cpu_stock& own);
   void trim(cpu_stock& own, std::uint64_t keep);
-  // A free frame is named by its physical address. Zeroed ones have lists of their own; the words aside that make them nodes,
-  // all their words are 0. EPT, NPT and stage 2 take no name for a valid entry: a CPU that walks a table after it went, which
+  // A free frame is named by its physical address. Cleared ones have lists of their own; the words aside that make them nodes,
+  // all their words are cleared_word_. EPT, NPT and stage 2 take no name for a valid entry: a CPU that walks a table after it went, which
   // is a fault, does no harm there.
 
   // Word i of the frame. Lookups may still read it as the table that it was, until they see that it went.
@@ -147,10 +149,10 @@ class table_pool {
     store(name, 0, l.node);
     l = {name, 0};
   }
-  // The list is not empty. Words that made a node are 0 again.
+  // The list is not empty. Words that made a node are as in a cleared frame again.
   std::uint64_t pop(frame_list& l) const {
     const std::uint64_t i = l.names, found = load(l.node, i);
-    store(l.node, i, 0);
+    store(l.node, i, cleared_word_);
     if (i > 0) {
       --l.names;
       return found;
@@ -161,26 +163,28 @@ class table_pool {
   }
   // The list to take from; `lists` are not both empty.
   static unsigned chosen(const frame_list (&lists)[2], content wanted) {
-    const unsigned best = wanted == content::zeroed;
+    const unsigned best = wanted == content::cleared;
     return lists[best].empty() ? 1 - best : best;
   }
   frame pop(frame_list (&lists)[2], content wanted) const {
-    const unsigned zeroed = chosen(lists, wanted);
-    return {{pop(lists[zeroed])}, zeroed == 1};
+    const unsigned cleared = chosen(lists, wanted);
+    return {{pop(lists[cleared])}, cleared == 1};
   }
-  void push(frame_list (&lists)[2], const frame& f) const { push(lists[f.zeroed], f.table.byte); }
+  void push(frame_list (&lists)[2], const frame& f) const { push(lists[f.cleared], f.table.byte); }
   frame pop_central(content wanted);
+  bool fresh_cleared() const { return platform_->tables_zeroed && cleared_word_ == 0; }
 
   const platform* platform_ = nullptr;
   std::size_t frame_bytes_ = 0;
   std::uint64_t names_in_node_ = 0;
+  std::uint64_t cleared_word_ = 0;
   unsigned cpus_ = 0;
   pool_options options_;
   cpu_stock* stocks_ = nullptr;
 
   // The centre; all under lock_. Invariant: claimed_ <= free_, free_ = frames in the list + untouched ones.
   spin_lock lock_;
-  frame_list lists_[2];  // by `zeroed`
+  frame_list lists_[2];  // by `cleared`
   std::uint64_t fresh_ = 0;       // first frame that was never handed out
   std::uint64_t fresh_left_ = 0;  // frames from there
   std::uint64_t free_ = 0;

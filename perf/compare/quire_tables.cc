@@ -153,7 +153,7 @@ bool quire_tables::map_list(std::span<const std::uint64_t> pages) {
 }
 
 void quire_tables::idle() {
-  if (idles_) machine_.zero_frames(0, ~std::uint64_t{0});
+  if (idles_) machine_.clear_frames(0, ~std::uint64_t{0});
 }
 
 bool quire_tables::protect_range(std::uint64_t first, std::uint64_t pages) {

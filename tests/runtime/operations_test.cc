@@ -309,11 +309,11 @@ TEST_CASE_TEMPLATE("sparse maps over fresh and over used tables find empty neigh
       REQUIRE(m.unmap(g.state(), {gfn{0}, g.s().shape.input_pages}) == status::ok);
       CHECK(g.leaves().empty());
       CHECK(m.tables_in_use() == 1);
-      if (round == 1) CHECK(m.zero_frames(0, 100) > 0);
+      if (round == 1) CHECK(m.clear_frames(0, 100) > 0);
     }
-    CHECK(m.zero_frames(7, 100) == 0);
-    m.zero_frames(0, 100);
-    CHECK(m.zero_frames(0, 100) == 0);
+    CHECK(m.clear_frames(7, 100) == 0);
+    m.clear_frames(0, 100);
+    CHECK(m.clear_frames(0, 100) == 0);
   }
 }
 }

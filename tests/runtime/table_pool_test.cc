@@ -29,15 +29,15 @@ constexpr unsigned char untouched = 0xa5;
 /// A pool on a platform that has `frames` frames, whose memory and requests can be looked at.
 class rig {
  public:
-  rig(std::uint64_t frames, pool_options options, unsigned cpus = 3, bool zeroed = false, std::uint64_t bytes_each = frame_bytes)
-      : each(bytes_each), left_(frames), memory_(frames * each, zeroed ? 0 : untouched) {
+  rig(std::uint64_t frames, pool_options options, unsigned cpus = 3, bool cleared = false, std::uint64_t bytes_each = frame_bytes)
+      : each(bytes_each), left_(frames), memory_(frames * each, cleared ? 0 : untouched) {
     host_ = runtime::host::hosted_platform();
     host_.context = this;
     host_.table_offset = reinterpret_cast<std::uintptr_t>(memory_.data()) - base;
     host_.allocate_tables = [](void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
       return static_cast<rig*>(context)->allocate(bytes, align, physical);
     };
-    host_.tables_zeroed = zeroed;
+    host_.tables_zeroed = cleared;
     REQUIRE(pool.start(host_, each, cpus, options) == status::ok);
   }
   ~rig() { pool.stop(); }
@@ -266,7 +266,7 @@ TEST_CASE("taking and giving in turns asks the platform once") {
   }
   CHECK(r.requests == frames{40});
 }
-TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is; no other is") {
+TEST_CASE("a frame that was given back as zeroed is handed out as cleared, and is; no other is") {
   struct {
     pool_options o;
     std::uint64_t each;
@@ -284,17 +284,17 @@ TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is
       if (random() % 2 && r.pool.reserve(cpu, 1) == status::ok) {
         const table_pool::frame f = r.pool.take(cpu);
         REQUIRE(f.table.byte % each == 0);
-        REQUIRE(f.zeroed == (known.erase(f.table.byte) == 1));
-        if (f.zeroed) REQUIRE(r.all_zero(f));
-        seen += f.zeroed;
+        REQUIRE(f.cleared == (known.erase(f.table.byte) == 1));
+        if (f.cleared) REQUIRE(r.all_zero(f));
+        seen += f.cleared;
         std::memset(r.bytes(f), 0xff, each);
         taken.push_back(f);
       } else if (!taken.empty()) {
         std::swap(taken[random() % taken.size()], taken.back());
         table_pool::frame f = taken.back();
         taken.pop_back();
-        f.zeroed = random() % 2;
-        if (f.zeroed) {
+        f.cleared = random() % 2;
+        if (f.cleared) {
           std::memset(r.bytes(f), 0, each);
           known.insert(f.table.byte);
         }
@@ -305,22 +305,22 @@ TEST_CASE("a frame that was given back as zeroed is handed out as zeroed, and is
   }
 }
 TEST_CASE("put_back keeps what is known of a frame, and it is taken next") {
-  for (const bool zeroed : {false, true}) {
-    CAPTURE(zeroed);
+  for (const bool cleared : {false, true}) {
+    CAPTURE(cleared);
     rig r(4, {8, 4});
     REQUIRE(r.pool.reserve(0, 2) == status::ok);
     table_pool::frame f = r.pool.take(0);
-    CHECK(!f.zeroed);
-    std::memset(r.bytes(f), zeroed ? 0 : 0x77, frame_bytes);
-    f.zeroed = zeroed;
+    CHECK(!f.cleared);
+    std::memset(r.bytes(f), cleared ? 0 : 0x77, frame_bytes);
+    f.cleared = cleared;
     r.pool.give(0, f);
     REQUIRE(r.pool.reserve(0, 1) == status::ok);
-    const auto wanted = zeroed ? table_pool::content::zeroed : table_pool::content::any;
+    const auto wanted = cleared ? table_pool::content::cleared : table_pool::content::any;
     for (unsigned i = 0; i < 3; ++i) {
       const table_pool::frame again = r.pool.take(0, wanted);
       CHECK(again.table.byte == f.table.byte);
-      CHECK(again.zeroed == zeroed);
-      if (zeroed) CHECK(r.all_zero(again));
+      CHECK(again.cleared == cleared);
+      if (cleared) CHECK(r.all_zero(again));
       const std::uint64_t in_use = r.pool.in_use();
       r.pool.put_back(0, again);
       CHECK(r.pool.in_use() == in_use - 1);
@@ -333,28 +333,28 @@ TEST_CASE("frames that were cleared are taken where zero is wanted, the others e
     CAPTURE(o.cache_frames);
     rig r(40, o);
     const runtime::table_ops& ops = runtime::table_ops_for(runtime::chosen_simd(), false);
-    CHECK(r.pool.zero(0, 100, ops) == 0);  // those that the platform has not handed out are not the pool's
+    CHECK(r.pool.clear(0, 100, ops) == 0);  // those that the platform has not handed out are not the pool's
     REQUIRE(r.pool.reserve(0, 40) == status::ok);
     for (const std::uint64_t f : r.take(0, 40)) r.give(0, f);
-    CHECK(r.pool.zero(0, 30, ops) == 30);
+    CHECK(r.pool.clear(0, 30, ops) == 30);
     REQUIRE(r.pool.reserve(0, 40) == status::ok);
-    unsigned zeroed = 0, others = 0;
+    unsigned cleared = 0, others = 0;
     for (unsigned i = 0; i < 40; ++i) {
-      const bool wants_zero = i % 2 == 0;
-      const table_pool::frame f = r.pool.take(0, wants_zero ? table_pool::content::zeroed : table_pool::content::any);
-      if (f.zeroed) CHECK(r.all_zero(f));
-      ++(f.zeroed ? zeroed : others);
+      const bool wants_cleared = i % 2 == 0;
+      const table_pool::frame f = r.pool.take(0, wants_cleared ? table_pool::content::cleared : table_pool::content::any);
+      if (f.cleared) CHECK(r.all_zero(f));
+      ++(f.cleared ? cleared : others);
       if (o.cache_frames < 64 || i >= 20) continue;  // all of them in the cpu's own lists
-      CHECK(f.zeroed == wants_zero);
+      CHECK(f.cleared == wants_cleared);
     }
-    CHECK(zeroed == 30);
+    CHECK(cleared == 30);
     CHECK(others == 10);
     for (std::uint64_t f = 0; f < 40; ++f) r.give(0, f);
-    CHECK(r.pool.zero(0, 100, ops) == 40);
-    CHECK(r.pool.zero(0, 100, ops) == 0);
+    CHECK(r.pool.clear(0, 100, ops) == 40);
+    CHECK(r.pool.clear(0, 100, ops) == 0);
   }
 }
-TEST_CASE("where the platform's memory is zeroed, a frame is known to be until it is given back as anything else") {
+TEST_CASE("where the platform's memory is cleared, a frame is known to be until it is given back as anything else") {
   for (const pool_options o : {exact, pool_options{8, 8}, pool_options{0, 40}}) {
     CAPTURE(o.refill_frames);
     rig r(40, o, 3, true);
@@ -364,11 +364,11 @@ TEST_CASE("where the platform's memory is zeroed, a frame is known to be until i
         const unsigned cpu = o.cache_frames ? 0 : i % 3;
         REQUIRE(r.pool.reserve(cpu, 1) == status::ok);
         all.push_back(r.pool.take(cpu));
-        CHECK(all.back().zeroed == (round == 0));
+        CHECK(all.back().cleared == (round == 0));
         if (round == 0) CHECK(r.all_zero(all.back()));
       }
       for (table_pool::frame f : all) {
-        f.zeroed = false;
+        f.cleared = false;
         r.pool.give(0, f);
       }
     }
