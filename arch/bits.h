@@ -11,6 +11,9 @@ constexpr std::uint64_t bit(unsigned n) { return std::uint64_t{1} << n; }
 /// Bit `n` in the numbering of the z/Architecture manual: 0 is the most significant one.
 constexpr std::uint64_t zbit(unsigned n) { return std::uint64_t{1} << (63 - n); }
 
+/// True of powers of two. std::has_single_bit() is a call into the compiler's library on CPUs without POPCNT.
+constexpr bool is_single_bit(std::uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
+
 /// Bits `high` to `low` (both included) of a word.
 template <unsigned high, unsigned low>
 struct field {

@@ -1,6 +1,5 @@
 // Lists of pages that are mapped in one call.
 #include <algorithm>
-#include <bit>
 
 #include "runtime/checks.h"
 #include "runtime/machine.h"
@@ -13,7 +12,7 @@ namespace {
 template <class Number>
 bool all_below(std::span<const Number> numbers, std::uint64_t end, std::uint64_t& bits) {
   for (const Number n : numbers) bits |= n.value;
-  if (std::has_single_bit(end)) return bits < end;
+  if (arch::is_single_bit(end)) return bits < end;
   return std::all_of(numbers.begin(), numbers.end(), [end](Number n) { return n.value < end; });
 }
 

@@ -45,7 +45,7 @@ class single_leaves {
   std::uint32_t put(const update_list& updates, std::uint32_t i) {
     if (!usable() || (i == 0 && updates.begun())) return i;
     const std::uint32_t from = i;
-    while (i < updates.count() && set_line(updates.slot(i).kind)) {
+    while (i < updates.count() && updates.end(i) - updates.slot(i).first.value == s_.slot_pages(0) && set_line(updates.slot(i).kind)) {
       i = put_some(queued_maps{updates}, updates.count(), i);
       if (i < first_ + found_) break;
     }
@@ -71,7 +71,7 @@ class single_leaves {
     if (k.op() != operation::map || k.leaf_level() != 0 || k.guarded_by().index != 0) return false;
     const leaf_line<F> line(f_, s_, k.attr(), 0);
     kind_ = k;
-    fits_ = std::has_single_bit(line.step) && std::has_single_bit(line.below);
+    fits_ = arch::is_single_bit(line.step) && arch::is_single_bit(line.below);
     leaf_ = line.first;
     step_shift_ = static_cast<unsigned>(std::countr_zero(line.step));
     beyond_ = ~(line.below - 1);
