@@ -322,7 +322,6 @@ class committer {
     table_pool::frame taken;
     if (!path_.take(level - 1, taken)) return result::blocked;
     const slot table = t_.at(taken.table);
-    if (whole(part, level)) c_.where.pools[level - 1]->prefetch_next(c_.cpu.index);
     const bool filled = whole(part, level) && runs_.fill_table(u, table, level - 1, part.first);
     if (!filled && !(taken.zeroed && f_.empty(level - 1) == 0)) runs_.clear(table, level - 1);
     w_.swap(at, level, s_.slot_first(part.first, level), path_[level].hidden,
