@@ -424,7 +424,7 @@ class leaf_runs {
   unsigned step_level_ = 0;
   leaf_line<F> leaves_;
   attributes leaves_attributes_;
-  update_kind line_kind_{operation::unmap, {}, 0, false, harvest::none};
+  update_kind line_kind_{operation::map, {}, 1, false, harvest::none};  // of no leaf of level 0
   leaf_line<F> line_;
 };
 
