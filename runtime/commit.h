@@ -335,7 +335,6 @@ class committer {
     const auto wanted = whole(part, level) ? table_pool::content::any : runs_.content_of_empty(level - 1);
     if (!path_.take(level - 1, taken, wanted)) return result::blocked;
     const slot table = t_.at(taken.table);
-    if (whole(part, level)) c_.where.pools[level - 1]->prefetch_next(c_.cpu.index);
     const bool filled = whole(part, level) && runs_.fill_table(u, table, level - 1, part.first);
     if (!filled && !(taken.cleared && runs_.clear_frame_fits(level - 1))) runs_.clear(table, level - 1);
     w_.swap(at, level, s_.slot_first(part.first, level), path_[level].hidden,

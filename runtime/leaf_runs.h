@@ -135,7 +135,10 @@ class leaf_runs {
   /// True if all entries of a table will be empty when the commit is done.
   bool all_empty(slot table, unsigned level) const {
     const std::uint32_t n = s_.entries(level);
-    if (!entry_writer<F>::instructed || w_.nothing_pending()) return ops_.all_equal(table.address(), n, f_.empty(level));
+    if (!entry_writer<F>::instructed || w_.nothing_pending()) {
+      if (table[n - 1].load() != f_.empty(level)) return false;  // ranges are mostly unmapped from their begin
+      return ops_.all_equal(table.address(), n, f_.empty(level));
+    }
     for (std::uint32_t i = 0; i < n;) {
       const slot at = table[i];
       if (const entry_span* s = m_.changes.span_of(at.address())) {
@@ -269,24 +272,38 @@ class leaf_runs {
     return step_;
   }
 
-  // Leaves as they come, each with its own status.
+  // Leaves as they come, each with its own status. They are reported some at a time: a locked instruction waits for all stores
+  // before it.
   std::uint32_t take_each(slot at, unsigned level, gfn g, std::uint32_t n) {
-    const bool tracked = f_.status_bits() != 0;
-    const bool reported = c_.where.options.reports.receive != nullptr;
-    std::uint32_t i = 0;
-    for (; i < n && m_.reports.left() > 0; ++i) {
-      word old = at[i].load();
-      if (f_.kind(old, level) != kind::leaf) break;
-      if (tracked) {
-        old = at[i].exchange(f_.empty(level));
-      } else {
-        at[i].store(f_.empty(level));
+    constexpr std::uint32_t most = 64;
+    word old[most];
+    std::uint32_t done = 0, taken = most;
+    while (taken == most && done < n) {
+      const std::uint32_t left = n - done < most ? n - done : most;
+      const std::uint32_t room = left < m_.reports.left() ? left : static_cast<std::uint32_t>(m_.reports.left());
+      for (taken = 0; taken < room; ++taken) {
+        const slot next = at[done + taken];
+        old[taken] = next.load();
+        if (f_.kind(old[taken], level) != kind::leaf) break;
+        if (f_.status_bits()) {
+          old[taken] = next.exchange(f_.empty(level));
+        } else {
+          next.store(f_.empty(level));
+        }
       }
-      if (reported) m_.reports.add(t_.report_of(old, level, g + (std::uint64_t{i} << s_.shift[level]), report::kind::removed));
+      tell_each(old, level, g + (std::uint64_t{done} << s_.shift[level]), taken);
+      done += taken;
     }
-    c_.count.entries_written += i;
-    w_.note_stale_run({g, std::uint64_t{i} << s_.shift[level]}, level, i);
-    return i;
+    c_.count.entries_written += done;
+    w_.note_stale_run({g, std::uint64_t{done} << s_.shift[level]}, level, done);
+    return done;
+  }
+  void tell_each(const word* old, unsigned level, gfn g, std::uint32_t n) {
+    for (std::uint32_t i = 0, run = 0; i < n; i += run) {
+      const word step = step_of(old[i], level);
+      for (run = 1; i + run < n && old[i + run] == old[i] + run * step;) ++run;
+      tell_removed(old[i], level, g + (std::uint64_t{i} << s_.shift[level]), run);
+    }
   }
 
   std::uint32_t protect(const update& u, slot at, word e, unsigned level, gfn g, std::uint32_t n) {

@@ -170,7 +170,7 @@ class single_leaves {
   leaf_runs<F>& runs_;
   const bool swapped_;
   const place_functions& places_;
-  update_kind kind_{operation::unmap, {}, 0, false, harvest::none};  // of the maps that are looked at
+  update_kind kind_{operation::map, {}, 1, false, harvest::none};  // of the maps that are looked at; first of none
   bool fits_ = false;                                                // their leaves are as place_request has them
   word leaf_ = 0, beyond_ = 0;
   unsigned step_shift_ = 0;

@@ -48,7 +48,8 @@ struct space {
   /// Where version() is read, for loops that do so often.
   const std::atomic<std::uint64_t>& version_word() const { return version_; }
   void move_version() {
-    version_.fetch_add(1, std::memory_order_acq_rel);  // acq_rel: comes before whatever is written to the frames
+    version_.fetch_add(1, std::memory_order_acq_rel);  // acq_rel: comes after the tables were taken out
+    full_fence();  // and before whatever is written to the frames: Arm lets later stores pass that of an exchange
   }
 
   /// Moves after tables were taken out and before anybody waits for the phases that may still be inside: a phase that finds
