@@ -1,6 +1,7 @@
 // Commit: applies a batch to the tables of one format, in the order break, flush, make, free.
 #pragma once
 
+#include "runtime/leaf_groups.h"
 #include "runtime/settlement.h"
 #include "runtime/single_leaves.h"
 #include "runtime/table_sweep.h"
@@ -18,7 +19,7 @@ class committer {
   using kind = arch::entry_kind;
 
   explicit committer(const commit_context& c)
-      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), runs_(c, w_, path_), singles_(c, w_, path_, runs_),
+      : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), groups_(c, w_, path_), runs_(c, w_, path_), singles_(c, w_, path_, runs_),
         sweep_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
 
   void run(const update_list& updates) {
@@ -254,7 +255,7 @@ class committer {
       if (k == kind::leaf) c_.count.kept_pages += part.pages;
       return result::done;
     }
-    if (fits && begins_group(level, part.first) && wants_group(u, level, part.first, out)) {
+    if (fits && groups_.begins(level, part.first) && groups_.wants(u, level, part.first, out)) {
       map_group(u, at, e, k, level, part.first, out);
       return result::group_done;
     }
@@ -264,7 +265,7 @@ class committer {
     if (k == kind::empty) {
       w_.swap(at, level, part.first, path_[level].hidden, [leaf](word) { return leaf; });
     } else {
-      unfold(at, e, level, part.first);
+      groups_.unfold(at, e, level, part.first);
       remove(at, level, part.first, leaf);
     }
     return result::done;
@@ -274,11 +275,11 @@ class committer {
     if (k == kind::empty) return result::done;
     if (!whole(part, level)) return split(at, e, level, part.first);
     path_[level].emptied = true;
-    if (in_group(e, k, level) && begins_group(level, part.first) && covers_group(u, level, part.first)) {
-      replace_group(at, level, part.first, report::kind::removed, false, [this, level](word, gfn) { return f_.empty(level); });
+    if (groups_.holds(e, k, level) && groups_.begins(level, part.first) && groups_.covers(u, level, part.first)) {
+      groups_.replace(at, level, part.first, report::kind::removed, false, [this, level](word, gfn) { return f_.empty(level); });
       return result::group_done;
     }
-    unfold(at, e, level, part.first);
+    groups_.unfold(at, e, level, part.first);
     remove(at, level, part.first, f_.empty(level));
     return result::done;
   }
@@ -289,7 +290,7 @@ class committer {
     if (f_.with_access(e, access, level) == e) return result::done;
     if (!whole(part, level)) return split(at, e, level, part.first);
     // A group that changes as a whole may be mixed until the flush, as a range of single pages may.
-    if (!covers_group(u, level, part.first)) unfold(at, e, level, part.first);
+    if (!groups_.covers(u, level, part.first)) groups_.unfold(at, e, level, part.first);
     w_.swap(at, level, part.first, path_[level].hidden, [&](word old) { return f_.with_access(old, access, level); });
     return result::done;
   }
@@ -308,11 +309,11 @@ class committer {
       const unsigned access = static_cast<unsigned>(f_.attributes_of(kept, level).access);
       return f_.with_access(kept, static_cast<perm>(access & ~static_cast<unsigned>(perm::w)), level);
     };
-    if (in_group(e, k, level) && begins_group(level, part.first) && covers_group(u, level, part.first)) {
-      replace_group(at, level, part.first, report::kind::harvested, false, harvested, !a, !d);
+    if (groups_.holds(e, k, level) && groups_.begins(level, part.first) && groups_.covers(u, level, part.first)) {
+      groups_.replace(at, level, part.first, report::kind::harvested, false, harvested, !a, !d);
       return result::group_done;
     }
-    unfold(at, e, level, part.first);
+    groups_.unfold(at, e, level, part.first);
     const word old = w_.swap(at, level, part.first, path_[level].hidden, [&](word was) { return harvested(was, part.first); });
     // What stays set was not harvested.
     tell(f_.without_status(old, !a, !d), level, s_.slot_first(part.first, level), report::kind::harvested);
@@ -346,7 +347,7 @@ class committer {
   result split(slot at, word e, unsigned level, gfn g) {
     table_pool::frame taken;
     if (!path_.take(level - 1, taken)) return result::blocked;
-    unfold(at, e, level, g);
+    groups_.unfold(at, e, level, g);
     ++c_.count.splits;
     w_.swap(at, level, s_.slot_first(g, level), path_[level].hidden, [&](word old) {
       runs_.split(t_.at(taken.table), old, level);
@@ -355,33 +356,12 @@ class committer {
     return result::below;
   }
 
-  // Groups of leaves: see arch::grouping_format. All inert in formats without.
-
-  bool in_group([[maybe_unused]] word e, [[maybe_unused]] kind k, [[maybe_unused]] unsigned level) const {
-    if constexpr (arch::grouping_format<F>) return k == kind::leaf && s_.group_bits[level] > 0 && F::grouped(e);
-    return false;
-  }
-  /// False in the middle of a group, where a phase may have ended: what came before is another cpu's by now.
-  bool begins_group(unsigned level, gfn g) const { return t_.group_of(g, level).first == g; }
-  bool covers_group(const update& u, unsigned level, gfn g) const {
-    const gfn_range group = t_.group_of(g, level);
-    return u.range.first <= group.first && group.end() <= u.range.end();
-  }
-  bool wants_group(const update& u, unsigned level, gfn g, hfn out) const {
-    if (s_.group_bits[level] == 0 || u.kind.keep_present() || !covers_group(u, level, g)) return false;
-    const std::uint64_t mask = t_.group_of(g, level).pages - 1;
-    return ((g.value ^ out.value) & mask) == 0;
-  }
-  slot first_of_group(slot at, unsigned level, gfn g) const {
-    return slot(at.address() - (s_.index(g, level) & ((std::uint32_t{1} << s_.group_bits[level]) - 1)));
-  }
-
   /// Maps the whole group that `g` lies in. Its entries become valid together: all are parked if one has to be.
   void map_group(const update& u, [[maybe_unused]] slot at, word e, kind k, unsigned level, gfn g, hfn out) {
     if constexpr (arch::grouping_format<F>) {
       if (k == kind::leaf && F::grouped(e) && t_.maps(e, level, g, out, u.kind.attr())) return;
       const gfn_range group = t_.group_of(g, level);
-      const slot first = first_of_group(at, level, g);
+      const slot first = groups_.first_of(at, level, g);
       bool park = false;
       for (std::uint32_t i = 0; i < 1u << s_.group_bits[level]; ++i) {
         const word old = w_.logical(first[i]);
@@ -391,54 +371,13 @@ class committer {
         const hfn to = u.out + (page - u.range.first);
         return F::with_group(f_.make_leaf(to, u.kind.attr(), level), true);
       };
-      if (in_group(e, k, level)) {
-        replace_group(at, level, g, report::kind::removed, true, [&](word, gfn page) { return leaf(page); });
+      if (groups_.holds(e, k, level)) {
+        groups_.replace(at, level, g, report::kind::removed, true, [&](word, gfn page) { return leaf(page); });
         return;
       }
       gfn page = group.first;
       for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
         remove(first[i], level, page, leaf(page), park);
-      }
-    }
-  }
-
-  /// Changes all leaves of the group around `g` and reports them as one, with A and D of any of them.
-  template <class Make>
-  void replace_group([[maybe_unused]] slot at, [[maybe_unused]] unsigned level, [[maybe_unused]] gfn g,
-                     [[maybe_unused]] report::kind what, [[maybe_unused]] bool park, [[maybe_unused]] Make make,
-                     [[maybe_unused]] bool hide_a = false, [[maybe_unused]] bool hide_d = false) {
-    if constexpr (arch::grouping_format<F>) {
-      const gfn_range group = t_.group_of(g, level);
-      const slot first = first_of_group(at, level, g);
-      word all = 0;
-      gfn page = group.first;
-      for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
-        const word old = w_.swap(first[i], level, page, path_[level].hidden, [&](word was) { return make(was, page); }, park);
-        all = i == 0 ? old : f_.with_status_of(all, old);
-      }
-      if (!c_.where.options.reports.receive) return;
-      report r = t_.report_of(f_.without_status(all, hide_a, hide_d), level, group.first, what);
-      r.range = group;
-      m_.reports.add(r);
-    }
-  }
-
-  /// Takes the group of leaf `e` apart, if it is in one, before one of its leaves changes alone. Every piece gets A
-  /// and D of the whole.
-  void unfold([[maybe_unused]] slot at, [[maybe_unused]] word e, [[maybe_unused]] unsigned level, [[maybe_unused]] gfn g) {
-    if constexpr (arch::grouping_format<F>) {
-      if (!in_group(e, f_.kind(e, level), level)) return;
-      const gfn_range group = t_.group_of(g, level);
-      const slot first = first_of_group(at, level, g);
-      word all = 0;
-      for (const bool spread : {false, true}) {
-        gfn page = group.first;
-        for (std::uint32_t i = 0; page < group.end(); ++i, page = page + s_.slot_pages(level)) {
-          const word old = w_.swap(first[i], level, page, path_[level].hidden, [&](word was) {
-            return spread ? f_.with_status_of(was, all) : F::with_group(was, false);
-          });
-          all = i == 0 && !spread ? old : f_.with_status_of(all, old);
-        }
       }
     }
   }
@@ -454,6 +393,7 @@ class committer {
   const tables<F> t_;
   entry_writer<F> w_;
   commit_path<F> path_;
+  leaf_groups<F> groups_;
   leaf_runs<F> runs_;
   single_leaves<F> singles_;
   table_sweep<F> sweep_;
