@@ -22,6 +22,17 @@ struct avx512 {
   static void store(word* at, vector v, unsigned bits) {
     _mm512_mask_storeu_epi64(at, static_cast<mask>(bits), v);
   }
+  static vector gather(const word* at) {
+    const auto from = [at](unsigned i) { return reinterpret_cast<const __m128i*>(at[i]); };
+    const auto two = [&](unsigned i) {
+      return _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(_mm_loadl_epi64(from(i))),
+                                           reinterpret_cast<const double*>(from(i + 1))));
+    };
+    const auto four = [&](unsigned i) {
+      return _mm256_inserti128_si256(_mm256_castsi128_si256(two(i)), two(i + 2), 1);
+    };
+    return _mm512_inserti64x4(_mm512_castsi256_si512(four(0)), four(4), 1);
+  }
   static vector all(word e) { return _mm512_set1_epi64(static_cast<long long>(e)); }
   static vector ramp(word first, word step) {
     return add(all(first), _mm512_mullo_epi64(all(step), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0)));
