@@ -63,7 +63,7 @@ class vector_lookup {
     std::atomic_thread_fence(std::memory_order_acquire);  // acquire: the entries come before the version
     return from_.version.load(std::memory_order_acquire) == before_;  // acquire: see space::version()
   }
-  /// In the byte order of this machine.
+  /// The entry at a virtual address, in the byte order of this machine.
   static word entry(word at) {
     // relaxed: undisturbed() comes after it.
     return in_table::turned(
@@ -91,16 +91,13 @@ class vector_lookup {
     const bool far = l > 1;
     for (;; --l) {
       const arch::walk_level& level = from_.shape.level[l];
-      if (l == 0 ? finish(level) : descend(&level)) {
-        if (!undisturbed()) return false;
+      const bool all = l == 0 ? finish(level) : descend(&level);
+      if (!undisturbed()) return false;
+      if (all) {
         if (l == 0) return deliver();
-        word* const read = at_;
-        at_ = next_;
-        next_ = read;
         if (l == 1 && far) prefetch();
-      } else {
-        if (!part(level)) return false;
-        if (count_ == 0) return true;
+      } else if (!part(level)) {
+        return true;
       }
     }
   }
@@ -180,13 +177,14 @@ class vector_lookup {
     const typename as_read::template test<form> is_table(level->rule.table);
     const address<wide> table(level->rule, level->rule.table_address);
     const vector offset = V::all(from_.table_offset);
-    const word *const page = page_, *const at = at_;
-    word* const next = next_;
+    const word* const page = page_;
+    word *const at = at_, *const entry = entry_;
     unsigned all = every;
     for (std::uint32_t i = 0, end = vectors() * lanes; i < end; i += lanes) {
       const vector e = in_table::turned(V::gather(at + i));
+      V::store(entry + i, e);
       all &= V::bits(is_table(e));
-      V::store(next + i, below(V::add(table(e), offset), V::load(page + i)));
+      V::store(at + i, below(V::add(table(e), offset), V::load(page + i)));
     }
     return all == every;
   }
@@ -207,10 +205,11 @@ class vector_lookup {
     const vector inside = V::all((word{1} << level.shift) - 1), hole = V::all(no_frame.value),
                  empty = V::all(level.empty);
     const word *const page = page_, *const at = at_;
-    word* const found = found_;
+    word *const entry = entry_, *const found = found_;
     unsigned all = every;
     for (std::uint32_t i = 0, end = vectors() * lanes; i < end; i += lanes) {
       const vector e = in_table::turned(V::gather(at + i));
+      V::store(entry + i, e);
       const mask leaf = is_leaf(e);
       all &= V::bits(V::either(leaf, V::equal(e, empty)));
       const vector frame =
@@ -241,16 +240,14 @@ class vector_lookup {
     return true;
   }
 
-  /// Reads the entries of a level once more, ends the walks that have ended there, one by one, and keeps the
-  /// others. False: disturbed.
+  /// Ends the walks that have ended at this level, one by one, and keeps the others. False: there are no
+  /// others.
   [[gnu::noinline]] bool part(const arch::walk_level& level) {
     const arch::level_rule& rule = level.rule;
-    word table[capacity], entries[capacity];
-    for (std::uint32_t i = 0; i < count_; ++i) entries[i] = entry(at_[i]);
-    if (!undisturbed()) return false;
+    word table[capacity];
     std::uint32_t kept = 0;
     for (std::uint32_t i = 0; i < count_; ++i) {
-      const word e = entries[i], page = page_[i];
+      const word e = entry_[i], page = page_[i];
       const auto where = apart_ ? where_[i] : static_cast<std::uint8_t>(i);
       if (rule.table(e)) {
         own_page_[kept] = page;
@@ -267,7 +264,7 @@ class vector_lookup {
     apart_ = true;
     page_ = own_page_;
     found_ = own_found_;
-    if (kept == 0) return true;
+    if (kept == 0) return false;
     const arch::walk_level& below = (&level)[-1];
     for (std::uint32_t i = 0; i < kept; ++i)
       at_[i] = table[i] + (own_page_[i] >> below.shift & below.index_mask) * sizeof(word);
@@ -280,12 +277,11 @@ class vector_lookup {
   arch::hfn* const frames_;
   std::uint64_t before_ = 0;
   std::uint32_t count_ = 0;
-  bool apart_ = false;          // where_ says which walk is which
-  const word* page_ = nullptr;  // by walk, as all of the following: the caller's, or own_page_
-  word* found_ = nullptr;       // the caller's, or own_found_
-  alignas(64) word addresses_[2][capacity];
-  word* at_ = addresses_[0];    // virtual addresses of the entries of the level that is read
-  word* next_ = addresses_[1];  // likewise, of the level below
+  bool apart_ = false;                // where_ says which walk is which
+  const word* page_ = nullptr;        // by walk, as all of the following: the caller's, or own_page_
+  word* found_ = nullptr;             // the caller's, or own_found_
+  alignas(64) word at_[capacity];     // virtual addresses of the entries of the level that is read next
+  alignas(64) word entry_[capacity];  // of the level that was read last
   alignas(64) word own_page_[capacity];
   alignas(64) word own_found_[capacity];
   std::uint8_t where_[capacity];

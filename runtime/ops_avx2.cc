@@ -25,7 +25,9 @@ struct avx2 {
     }
   }
   static vector gather(const word* at) {
-    const auto from = [at](unsigned i) { return *reinterpret_cast<const long long*>(at[i]); };
+    const auto from = [at](unsigned i) {
+      return static_cast<long long>(*reinterpret_cast<const word*>(at[i]));
+    };
     return _mm256_set_epi64x(from(3), from(2), from(1), from(0));
   }
   static vector all(word e) { return _mm256_set1_epi64x(static_cast<long long>(e)); }

@@ -23,15 +23,10 @@ struct avx512 {
     _mm512_mask_storeu_epi64(at, static_cast<mask>(bits), v);
   }
   static vector gather(const word* at) {
-    const auto from = [at](unsigned i) { return reinterpret_cast<const __m128i*>(at[i]); };
-    const auto two = [&](unsigned i) {
-      return _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(_mm_loadl_epi64(from(i))),
-                                           reinterpret_cast<const double*>(from(i + 1))));
+    const auto from = [at](unsigned i) {
+      return static_cast<long long>(*reinterpret_cast<const word*>(at[i]));
     };
-    const auto four = [&](unsigned i) {
-      return _mm256_inserti128_si256(_mm256_castsi128_si256(two(i)), two(i + 2), 1);
-    };
-    return _mm512_inserti64x4(_mm512_castsi256_si512(four(0)), four(4), 1);
+    return _mm512_set_epi64(from(7), from(6), from(5), from(4), from(3), from(2), from(1), from(0));
   }
   static vector all(word e) { return _mm512_set1_epi64(static_cast<long long>(e)); }
   static vector ramp(word first, word step) {
