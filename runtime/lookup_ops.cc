@@ -40,11 +40,15 @@ bool look(const lookup_source& from, std::uint64_t page, std::uint64_t& frame) {
 }
 
 template <bool swapped>
-void look_all(const lookup_source& from, const arch::gfn* pages, std::uint32_t n, arch::hfn* frames) {
-  for (std::uint32_t i = 0; i < n; ++i) {
+bool look_all(const lookup_source& from, const arch::gfn* pages, std::size_t n, arch::hfn* frames) {
+  std::uint64_t bits = 0;
+  for (std::size_t i = 0; i < n; ++i) bits |= pages[i].value;
+  if (bits >= from.input_pages) return false;
+  for (std::size_t i = 0; i < n; ++i) {
     while (!look<swapped>(from, pages[i].value, frames[i].value)) {
     }
   }
+  return true;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 
 #include "arch/walk_shape.h"
 #include "runtime/simd.h"
@@ -15,6 +16,7 @@ struct lookup_source {
   const walk_shape& shape;
   std::uint64_t root;          ///< physical address of the root table
   std::uint64_t table_offset;  ///< see platform
+  std::uint64_t input_pages;   ///< of the space: a power of two
   /// See space::version(): an entry is followed, and believed, only if this has not moved since the lookup
   /// began. Else the lookup starts over.
   const std::atomic<std::uint64_t>& version;
@@ -28,10 +30,10 @@ struct lookup_source {
 inline constexpr arch::hfn no_frame{~std::uint64_t{0}};
 
 /// Puts the 4 KiB host frame that pages[i] maps to into frames[i], no_frame for a hole, for each i below n.
-/// All pages are below the input size. `n` may be 0. Errors: none. Context: any CPU, against any commit;
-/// neither locks nor publishes anything. Cost: O(n), with many walks in flight; pages that lie close together
-/// cost less.
-using lookup_function = void (*)(const lookup_source& from, const arch::gfn* pages, std::uint32_t n,
+/// `n` may be 0. False, and nothing is written: not all pages are below the input size. Context: any CPU,
+/// against any commit; neither locks nor publishes anything. Cost: O(n), with many walks in flight; pages
+/// that lie close together cost less.
+using lookup_function = bool (*)(const lookup_source& from, const arch::gfn* pages, std::size_t n,
                                  arch::hfn* frames);
 
 /// The function of a variant that is available, or of scalar.

@@ -34,6 +34,12 @@ struct avx2 {
       if (bits >> i & 1) __atomic_store_n(at + i, lane[i], __ATOMIC_RELAXED);  // relaxed: see table_ops
     }
   }
+  static vector gather(const word* at) {
+    const auto from = [at](unsigned i) {
+      return static_cast<long long>(*reinterpret_cast<const word*>(at[i]));
+    };
+    return _mm256_set_epi64x(from(3), from(2), from(1), from(0));
+  }
   static vector all(word e) { return _mm256_set1_epi64x(static_cast<long long>(e)); }
   static vector ramp(word first, word step) {
     const auto lane = [&](word i) { return static_cast<long long>(first + i * step); };

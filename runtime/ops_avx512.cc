@@ -33,6 +33,12 @@ struct avx512 {
   static void store(word* at, vector v, unsigned bits) {
     _mm512_mask_storeu_epi64(at, static_cast<mask>(bits), v);
   }
+  static vector gather(const word* at) {
+    const auto from = [at](unsigned i) {
+      return static_cast<long long>(*reinterpret_cast<const word*>(at[i]));
+    };
+    return _mm512_set_epi64(from(7), from(6), from(5), from(4), from(3), from(2), from(1), from(0));
+  }
   static vector all(word e) { return _mm512_set1_epi64(static_cast<long long>(e)); }
   static vector ramp(word first, word step) {
     return add(all(first), _mm512_mullo_epi64(all(step), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0)));

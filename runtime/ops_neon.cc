@@ -29,6 +29,10 @@ struct neon {
     if (bits & 1) __atomic_store_n(at, vgetq_lane_u64(v, 0), __ATOMIC_RELAXED);
     if (bits & 2) __atomic_store_n(at + 1, vgetq_lane_u64(v, 1), __ATOMIC_RELAXED);
   }
+  static vector gather(const word* at) {
+    const auto from = [at](unsigned i) { return vld1_u64(reinterpret_cast<const word*>(at[i])); };
+    return vcombine_u64(from(0), from(1));
+  }
   static vector all(word e) { return vdupq_n_u64(e); }
   static vector ramp(word first, word step) {
     return vcombine_u64(vcreate_u64(first), vcreate_u64(first + step));

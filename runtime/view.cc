@@ -115,19 +115,14 @@ status machine::lookup_many(lazy_state* l, std::span<const gfn> pages, std::span
   section* s = find(l);
   if (!s) return status::bad_state;
   const space& where = *s->where;
-  std::uint64_t bits = 0;
-  for (const gfn g : pages) bits |= g.value;
-  // Input sizes are powers of two.
-  if (bits >= where.shape.input_pages || frames.size() != pages.size()) return status::bad_range;
+  if (frames.size() != pages.size()) return status::bad_range;
   const bool plain = s->queue.empty() || in_interrupt(s->cpu);
   const judge_context context{host_, where};
-  const lookup_source from{where.walk, where.root.byte, host_.table_offset, where.version_word(), judge, &context};
+  const lookup_source from{
+      where.walk, where.root.byte, host_.table_offset, where.shape.input_pages, where.version_word(),
+      judge,      &context};
   const lookup_function look = lookup_for(chosen_simd(), where.walk.swapped);
-  constexpr std::size_t most = std::size_t{1} << 30;
-  for (std::size_t i = 0; i < pages.size(); i += most) {
-    const std::size_t n = pages.size() - i < most ? pages.size() - i : most;
-    look(from, pages.data() + i, static_cast<std::uint32_t>(n), frames.data() + i);
-  }
+  if (!look(from, pages.data(), pages.size(), frames.data())) return status::bad_range;
   for (std::size_t i = 0; !plain && i < pages.size(); ++i) {
     if (!s->queue.box().overlaps({pages[i], 1})) continue;
     const piece p = view(*s, pages[i], pages[i] + 1);

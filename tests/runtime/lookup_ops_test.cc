@@ -20,6 +20,7 @@ namespace {
 
 constexpr arch::ept f{};
 constexpr std::uint32_t tables = 8, entries = 512;
+constexpr std::uint64_t input_pages = arch::geometry_of(f).input_pages;
 
 struct alignas(4096) frame {
   word e[entries];
@@ -69,7 +70,8 @@ TEST_CASE("an entry is followed, and believed, only if no frame was given back s
     std::atomic<std::uint64_t> version{0};
     std::atomic<bool> stop{false};
     unsigned judged = 0;
-    const runtime::lookup_source from{shape, here->address(0), here->offset(), version, unexpected, &judged};
+    const runtime::lookup_source from{shape,   here->address(0), here->offset(), input_pages,
+                                      version, unexpected,       &judged};
     // As a commit: moves a table to another frame, says so, and uses the old frame for something else.
     std::thread mover([&] {
       for (unsigned round = 0; round < 60000; ++round) {
@@ -96,6 +98,28 @@ TEST_CASE("an entry is followed, and believed, only if no frame was given back s
     CHECK(judged == 0);
   }
 }
+TEST_CASE("a page beyond the input size is refused wherever it stands, and nothing is written") {
+  constexpr arch::walk_shape shape = arch::walk_shape_of(f);
+  const auto here = std::make_unique<tree>();
+  const std::atomic<std::uint64_t> version{0};
+  const runtime::lookup_source from{shape,   here->address(0), here->offset(), input_pages,
+                                    version, nullptr,          nullptr};
+  for (const runtime::simd v : variants()) {
+    for (const std::size_t n : {1, 7, 8, 9, 64, 75}) {
+      for (std::size_t beyond = 0; beyond < n; ++beyond) {
+        std::vector<arch::gfn> pages(n, arch::gfn{1});
+        std::vector<arch::hfn> frames(n, arch::hfn{7});
+        pages[beyond] = {input_pages + 1};
+        REQUIRE_FALSE(runtime::lookup_for(v, shape.swapped)(from, pages.data(), n, frames.data()));
+        for (const arch::hfn h : frames) REQUIRE(h == arch::hfn{7});
+        pages[beyond] = {input_pages - 1};
+        REQUIRE(runtime::lookup_for(v, shape.swapped)(from, pages.data(), n, frames.data()));
+        for (std::size_t i = 0; i < n; ++i)
+          REQUIRE(frames[i] == (i == beyond ? no_frame : arch::hfn{0x1001}));
+      }
+    }
+  }
+}
 TEST_CASE("an entry that is plainly nothing goes to the caller, with its page") {
   constexpr arch::walk_shape shape = arch::walk_shape_of(f);
   for (const runtime::simd v : variants()) {
@@ -104,8 +128,8 @@ TEST_CASE("an entry that is plainly nothing goes to the caller, with its page") 
       root[i] = i % 3 ? 0 : arch::bit(63);  // suppress #VE, not present
     std::atomic<std::uint64_t> version{0};
     const auto judge = [](const void* /*context*/, arch::gfn g) { return g.value >> 27; };
-    const runtime::lookup_source from{shape,   0,     reinterpret_cast<std::uintptr_t>(root),
-                                      version, judge, nullptr};
+    const runtime::lookup_source from{
+        shape, 0, reinterpret_cast<std::uintptr_t>(root), input_pages, version, judge, nullptr};
     for (std::uint32_t n = 0; n <= 70; ++n) {
       std::vector<arch::gfn> pages(n);
       for (std::uint32_t i = 0; i < n; ++i) pages[i] = {word{i} << 27 | i};
