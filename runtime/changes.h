@@ -44,10 +44,13 @@ class entry_changes {
   std::span<const entry_span> spans() const { return {spans_, spans_size_}; }
   void add(const entry_span& s) {
     QUIRE_INVARIANT(has_room_for_span(), "a commit flushes before it holds back more changes than it can");
+    if (spans_size_ == 0 || s.at < lowest_) lowest_ = s.at;
+    if (spans_size_ == 0 || s.at + s.entries > highest_) highest_ = s.at + s.entries;
     spans_[spans_size_++] = s;
   }
   /// The span that the slot is in; null if it is in none.
   const entry_span* span_of(const std::uint64_t* at) const {
+    if (spans_size_ == 0 || at < lowest_ || at >= highest_) return nullptr;
     for (std::size_t i = spans_size_; i-- > 0;) {
       if (at >= spans_[i].at && at < spans_[i].at + spans_[i].entries) return &spans_[i];
     }
@@ -60,6 +63,7 @@ class entry_changes {
   }
   /// Slots from `at` on, at most n, before the next span begins.
   std::uint32_t free_of_spans(const std::uint64_t* at, std::uint32_t n) const {
+    if (spans_size_ == 0 || at >= highest_ || at + n <= lowest_) return n;
     for (const entry_span& s : spans()) {
       if (s.at >= at && s.at < at + n) n = static_cast<std::uint32_t>(s.at - at);
     }
@@ -148,6 +152,7 @@ class entry_changes {
   std::uint16_t bucket_[buckets] = {};  // index + 1; 0 = free
   entry_change changes_[capacity];
   arch::entry_run runs_[capacity];
+  const std::uint64_t *lowest_ = nullptr, *highest_ = nullptr;  // all spans lie between, if there are any
 };
 
 /// Entries that a commit has made invalid, or left so, while they keep the word that they get after the flush. One cpu

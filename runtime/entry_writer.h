@@ -221,7 +221,13 @@ class entry_writer {
       for (const entry_change& c : changes.all()) {
         if (!c.undone) slot(c.at).store(c.replace ? c.to : f_.invalidated(c.from, c.level));
       }
-      for (const entry_span& s : changes.spans()) ops_.change_run(s.at, s.entries, {0, 0, ~word{0}, f_.invalidated(0, s.level)});
+      for (const entry_span& s : changes.spans()) {
+        if (s.emptied) {
+          ops_.fill(s.at, s.entries, s.set, 0);  // what is invalid anyway need not keep its old word
+        } else {
+          ops_.change_run(s.at, s.entries, {0, 0, ~word{0}, f_.invalidated(0, s.level)});
+        }
+      }
     }
     return request;
   }
@@ -241,8 +247,13 @@ class entry_writer {
       if (all || !c.replace) slot(c.at).store(c.to);
       ++c_.count.entries_written;
     }
+    const bool emptied_before = !all && !c_.host.sink_writes_entries;
     for (const entry_span& s : m_.changes.spans()) {
-      ops_.change_run(s.at, s.entries, {0, 0, s.keep, s.set});
+      if (!s.emptied) {
+        ops_.change_run(s.at, s.entries, {0, 0, s.keep, s.set});
+      } else if (!emptied_before) {
+        ops_.fill(s.at, s.entries, s.set, 0);
+      }
       c_.count.entries_written += s.entries;
     }
     m_.changes.clear();
