@@ -122,7 +122,7 @@ class single_leaves {
 
   /// Makes sure that the level-0 table of page `g` is there, if the table that links it is held. False: it is not.
   bool link_table(gfn g) {
-    if (c_.claims[0] == 0) return false;
+    if (c_.claims[0] == 0 || !path_.has_room(1)) return false;
     const owner_words::held_by held{c_.owners, c_.cpu.index};
     table_address table = c_.where.root;
     for (unsigned level = s_.top();; --level) {
