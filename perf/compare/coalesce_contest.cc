@@ -37,7 +37,7 @@ lane make_lane(const std::string& operation, std::string column, std::shared_ptr
   };
   l.run = [=] {
     section_times times;
-    for (unsigned i = 0; i < (batch->pages() > 4096 ? 3 : 15); ++i) {
+    for (unsigned i = 0; i < 3; ++i) {
       batch->restore();
       const std::uint64_t from = now_ns();
       batch->run(run);
