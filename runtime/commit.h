@@ -224,13 +224,13 @@ class committer {
   }
 
   /// One instruction takes neighbouring entries of a table, so a phase should not end in the middle of them; nor should they
-  /// become many single changes because there is no room for a span, or single ones are in the way.
+  /// become many single changes because there is no room for another span.
   bool room_for_table([[maybe_unused]] unsigned level, [[maybe_unused]] gfn g, [[maybe_unused]] gfn end) const {
     if constexpr (entry_writer<F>::instructed) {
       const gfn stop = s_.table_first(g, level) + s_.table_pages(level);
       const std::uint64_t entries = ((stop < end ? stop : end) - g) >> s_.shift[level];
       constexpr std::uint64_t many = 32;
-      if (level == 0 && entries >= many && (!m_.changes.has_room_for_span() || m_.changes.has_single(0))) return false;
+      if (level == 0 && entries >= many && !m_.changes.has_room_for_span()) return false;
       return entries > entry_changes::capacity / 2 || w_.has_room(entries);
     }
     return true;
