@@ -129,7 +129,7 @@ typedef struct quire_platform {
   /// Null, or the index of the cpu that the caller runs on; then states of other cpus are refused.
   unsigned (*current_cpu)(void* context);
   /// DAT: not 0 if the sink executes the commands on the tables themselves. If 0, the library stores what
-  /// they would.
+  /// they would; entries that are to be empty afterwards may be so already.
   uint8_t sink_writes_entries;
 } quire_platform;
 

@@ -43,7 +43,7 @@ class committer {
     path_.end(c_.reason);
     c_.count.updates += done;
     c_.count.runs += done;
-    ++c_.count.commits;
+    c_.count.commits += done > 0;
     return done;
   }
 

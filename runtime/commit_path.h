@@ -99,6 +99,17 @@ class commit_path {
     s.held = true;
     return true;
   }
+  /// Likewise for the table of `level` that entry `link` links, on the path or not, but without waiting for it later.
+  bool hold_linked(slot link, unsigned level) {
+    const word e = w_.logical(link);
+    if (!lock(f_.table(e, level + 1), level)) {
+      forget_met();
+      return false;
+    }
+    return w_.logical(link) == e;  // as in hold()
+  }
+  /// What was met does not matter: the commit goes on elsewhere.
+  void forget_met() { met_ = obstacle::none; }
   /// The entry that links the table of `level` on the path.
   slot link_of(unsigned level) const {
     return steps_[level + 1].table[s_.index(steps_[level].first, level + 1)];

@@ -66,6 +66,7 @@ class vector_places {
     vector page, out;
     mask good;
   };
+  // Of the newest record the end may move meanwhile: seen before or after, it is of one page, or of more and has no place.
   [[gnu::always_inline]] map_lanes read(const queued_update* updates, const hfn* /*frames*/, std::uint32_t i) const {
     vector u[4];  // first, end, distance, kind
     V::load_four(reinterpret_cast<const word*>(updates + i), u);

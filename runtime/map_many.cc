@@ -35,13 +35,18 @@ status machine::map_many(lazy_state* l, std::span<const gfn> pages, std::span<co
   if (!s) return status::bad_state;
   const std::uint64_t unit = s->where->shape.slot_pages(0);
   if (const status bad = check_list(s->where->shape, pages, frames, a); bad != status::ok) return bad;
-  while (mapped < pages.size()) {
+  // Where pages need more than an entry each, trying costs more than it saves.
+  constexpr std::size_t most_singly = 64;
+  for (std::size_t singly = 1; mapped < pages.size();) {
+    std::size_t at_once = 0;
     // Behind what is queued, all has to be.
-    if (!queues(*s) || s->queue.empty()) mapped += map_at_once(*s, pages.subspan(mapped), frames.subspan(mapped), a);
-    if (mapped == pages.size()) break;
-    const status done = map(l, {pages[mapped], unit}, frames[mapped], a, 0);
-    if (done != status::ok) return done;
-    ++mapped;
+    if (!queues(*s) || s->queue.empty()) at_once = map_at_once(*s, pages.subspan(mapped), frames.subspan(mapped), a);
+    mapped += at_once;
+    singly = at_once > 0 ? 1 : singly < most_singly ? 2 * singly : singly;
+    for (std::size_t i = 0; i < singly && mapped < pages.size(); ++i, ++mapped) {
+      const status done = map(l, {pages[mapped], unit}, frames[mapped], a, 0);
+      if (done != status::ok) return done;
+    }
   }
   return status::ok;
 }

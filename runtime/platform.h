@@ -56,7 +56,8 @@ struct platform {
   /// commits. Table writes made before are visible to every CPU before it invalidates.
   void (*flush)(void* context, unsigned cpu, const flush_plan& plan) = nullptr;
   /// In formats whose valid entries change by instruction (s390: IPTE, IDTE, CRDTE): true if the sink executes the
-  /// commands on the tables themselves. If not, the runtime stores what they would, before it calls the sink.
+  /// commands on the tables themselves. If not, the runtime stores what they would, before it calls the sink; entries that
+  /// are to be empty afterwards may be so already.
   bool sink_writes_entries = false;
 
   /// Null, or makes table memory writable on `cpu` and returns what close_tables() is to put back, for example

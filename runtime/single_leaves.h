@@ -8,6 +8,7 @@ namespace quire::runtime {
 
 /// The maps of page_list, as single_leaves takes them.
 struct page_maps {
+  static constexpr bool claimed_each = false;
   const page_list& all;
   bool find(const place_functions& by, const place_request& q, std::uint32_t i, std::uint32_t n, std::uint64_t** at,
             std::uint64_t* leaf) const {
@@ -19,6 +20,7 @@ struct page_maps {
 
 /// Maps that lie in a queue.
 struct queued_maps {
+  static constexpr bool claimed_each = true;  ///< the tables of each
   const update_list& all;
   bool find(const place_functions& by, const place_request& q, std::uint32_t i, std::uint32_t n, std::uint64_t** at,
             std::uint64_t* leaf) const {
@@ -83,8 +85,10 @@ class single_leaves {
     return {c_.where.walk, c_.where.root.byte, c_.host.table_offset, kind_, s_.slot_pages(0), leaf_, step_shift_, beyond_,
             {c_.owners, c_.cpu.index}, static_cast<unsigned>(std::countr_zero(s_.table_bytes[0]))};
   }
-  /// True if the place of map `i` was looked for in this phase.
-  bool knows(std::uint32_t i) const { return i - first_ < found_ && phase_ == path_.phase(); }
+  /// True if the place of map `i` was looked for in this phase, and no table was taken out since.
+  bool knows(std::uint32_t i) const {
+    return i - first_ < found_ && phase_ == path_.phase() && removed_ == c_.cpu.memory->removed.all().size();
+  }
 
   /// Puts leaves of maps from the i-th on, as far as their places are known together. Returns the first one that it did not.
   template <class Maps>
@@ -99,43 +103,47 @@ class single_leaves {
     first_ = i;
     found_ = n;
     phase_ = path_.phase();
+    removed_ = c_.cpu.memory->removed.all().size();
     if (!maps.find(places_, request(), i, n, at_, leaf_of_)) {
-      // A table is linked ahead of what comes before only if that takes no table out.
-      bool maps_alone = true;
-      for (std::uint32_t k = 0; k < n && maps_alone; ++k) {
-        if (!at_[k]) maps_alone = find_one(maps, k);
+      // A table is linked ahead of what comes before only if that takes no table out, and has its own claims.
+      bool goes_on = true;
+      for (std::uint32_t k = 0; k < n && goes_on; ++k) {
+        if (!at_[k]) goes_on = find_one(maps, k) && (Maps::claimed_each || at_[k]);
       }
     }
 #pragma GCC unroll 8
     for (std::uint32_t k = 0; k < n; ++k) __builtin_prefetch(at_[k], 1);  // most are in no near cache
   }
 
-  /// Looks for the place of one of them, and makes it if the level-0 table is all that lacks. False: it is not a map of
-  /// one page.
+  /// Looks for the place of one of them, holds its table if that can be had at once, and makes it if the level-0 table is all
+  /// that lacks. False: it is not a map of one page.
   template <class Maps>
   [[gnu::noinline]] bool find_one(const Maps& maps, std::uint32_t k) {
     const place_request q = request();
     if (!maps.is(q, first_ + k)) return false;
-    if (link_table(maps.page(first_ + k))) maps.find(places_for(simd::scalar, swapped_), q, first_ + k, 1, at_ + k, leaf_of_ + k);
+    if (hold_table(maps.page(first_ + k))) maps.find(places_for(simd::scalar, swapped_), q, first_ + k, 1, at_ + k, leaf_of_ + k);
     return true;
   }
 
-  /// Makes sure that the level-0 table of page `g` is there, if the table that links it is held. False: it is not.
-  bool link_table(gfn g) {
-    if (c_.claims[0] == 0 || !path_.has_room(1)) return false;
+  /// Makes sure that the level-0 table of page `g` is held, a new one if the table that links it is held. False: it is not.
+  bool hold_table(gfn g) {
+    if (!path_.has_room(1)) return false;
     const owner_words::held_by held{c_.owners, c_.cpu.index};
     table_address table = c_.where.root;
     for (unsigned level = s_.top();; --level) {
       const arch::slot<F> at = t_.at(table)[s_.index(g, level)];
       const word e = at.load();
       if (f_.kind(e, level) == arch::entry_kind::table) {
-        if (level == 1) return true;
+        if (level == 1) return path_.hold_linked(at, 0);
         table = f_.table(e, level);
         continue;
       }
-      if (level != 1 || e != f_.empty(1) || !held(table, static_cast<unsigned>(std::countr_zero(s_.table_bytes[1])))) return false;
+      if (level != 1 || e != f_.empty(1) || c_.claims[0] == 0 || !held(table, static_cast<unsigned>(std::countr_zero(s_.table_bytes[1])))) return false;
       table_pool::frame taken;
-      if (!path_.take(0, taken, runs_.content_of_empty(0))) return false;
+      if (!path_.take(0, taken, runs_.content_of_empty(0))) {
+        path_.forget_met();
+        return false;
+      }
       if (!taken.cleared || !runs_.clear_frame_fits(0)) runs_.clear(t_.at(taken.table), 0);
       w_.swap(at, 1, s_.slot_first(g, 1), false, [&](word) { return f_.make_table(taken.table, 1); });
       return true;
@@ -176,6 +184,7 @@ class single_leaves {
   unsigned step_shift_ = 0;
   std::uint32_t first_ = 0, found_ = 0;  // maps whose places are known
   std::uint64_t phase_ = 0;              // in which they were found
+  std::size_t removed_ = 0;              // tables that it had taken out by then
   word* at_[most_places];
   word leaf_of_[most_places];  // in the byte order of the table
 };
