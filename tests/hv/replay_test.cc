@@ -35,6 +35,15 @@ trace_file shortened() {
   return part;
 }
 
+/// False for what the other build of this test has shown already: under the thread sanitizer one thread proves nothing.
+bool worth_it(unsigned cpus) {
+#if defined(__SANITIZE_THREAD__)
+  return cpus > 1;
+#else
+  return cpus > 0;
+#endif
+}
+
 arch::ept format() {
   arch::ept f;
   f.access_dirty = true;
@@ -66,6 +75,7 @@ TEST_CASE("a real guest ends in the same mapping on 1, 2 and 4 cpus, eagerly and
   for (const bool background : {false, true}) {
     const std::string expected = run(trace.path(), 1, false, background).digest;
     for (const unsigned cpus : {1u, 2u, 4u}) {
+      if (!worth_it(cpus)) continue;
       for (const bool lazy : {false, true}) {
         const hv::replay_result r = run(trace.path(), cpus, lazy, background);
         CAPTURE(cpus);
@@ -95,6 +105,7 @@ TEST_CASE("a real guest ends in the same mapping on every format, in every scena
     const hv::replay_result expected = run(trace.path(), 1, false, background);
     const auto check = [&](const auto& f) {
       for (const unsigned cpus : {1u, 2u}) {
+        if (!worth_it(cpus)) continue;
         for (const bool lazy : {false, true}) {
           const hv::replay_result r = run(f, trace.path(), cpus, lazy, background);
           CHECK(r.digest == expected.digest);
