@@ -1,14 +1,17 @@
 // Where the leaves of queued single maps go, for any vector unit: include only in sources of a variant.
 #pragma once
 
+#include <bit>
+
 #include "runtime/leaf_places.h"
 #include "runtime/table_lanes.h"
 
 namespace quire::runtime {
 
-/// V is as table_lanes wants it, with load_four(at, v): words 4 i + j of memory become lane i of v[j].
+/// V is as table_lanes wants it, with load_four(at, v): words 4 i + j of memory become lane i of v[j]; and gather(at): the
+/// words at so many addresses, each as a whole.
 ///
-/// All walks go down level by level, as in vector_lookup: addresses in vectors, loads one by one, then tests in vectors.
+/// All walks go down level by level, as in vector_lookup: addresses in vectors, then loads one by one into vectors.
 /// Those that have ended follow the first table of their level, which does no harm.
 template <class V, bool swapped>
 class vector_places {
@@ -108,38 +111,34 @@ class vector_places {
       const vector index = V::and_(V::shift_right(page_[v], level.shift), index_mask);
       V::store(at + v * lanes, V::add(V::add(table_[v], offset), V::shift_left(index, 3)));
     }
-#pragma GCC unroll 8
-    for (std::uint32_t i = 0; i < count_; ++i) at[i] = load(at[i]);
     const typename as_read::template test<asks::both> is_table(level.rule.table);
     const vector low = V::all(level.rule.table_address), high = V::all(level.rule.high_bits), harmless = V::all(q_.root);
     for (std::uint32_t v = 0; v < vectors_; ++v) {
-      const vector e = in_table::turned(V::load(at + v * lanes));
+      const vector e = in_table::turned(V::gather(at + v * lanes));
       good_[v] = V::both(good_[v], is_table(e));
       const vector table = V::or_(V::and_(e, low), V::shift_left(V::and_(e, high), level.rule.high_shift));
       table_[v] = V::select(good_[v], table, harmless);
     }
+    std::atomic_thread_fence(std::memory_order_acquire);  // acquire: as slot::load(), for all of them
   }
 
-  /// The entries in tables of level 0, where these are held.
+  /// The entries in tables of level 0, where these are held. Owner words are read in pairs, as they lie in memory.
   void finish(word** at) {
     alignas(64) word owner[most_places];
+    static_assert(std::endian::native == std::endian::little);
     const auto words = static_cast<word>(reinterpret_cast<std::uintptr_t>(q_.held.words));
     const vector first_word = V::all(words), word_mask = V::all(owner_words::count - 1);
     for (std::uint32_t v = 0; v < vectors_; ++v) {
-      const vector index = V::and_(V::shift_right(table_[v], q_.frame_shift), word_mask);
-      V::store(owner + v * lanes, V::add(first_word, V::shift_left(index, 2)));
-    }
-#pragma GCC unroll 8
-    for (std::uint32_t i = 0; i < count_; ++i) {
-      // acquire: as in owner_words::acquire()
-      owner[i] = __atomic_load_n(reinterpret_cast<const std::uint32_t*>(static_cast<std::uintptr_t>(owner[i])), __ATOMIC_ACQUIRE);
+      const vector pair = V::shift_right(V::and_(V::shift_right(table_[v], q_.frame_shift), word_mask), 1);
+      V::store(owner + v * lanes, V::add(first_word, V::shift_left(pair, 3)));
     }
     const arch::walk_level& level = q_.shape.level[0];
     const vector index_mask = V::all(level.index_mask), offset = V::all(q_.table_offset), biased = V::all(q_.held.biased),
-                 locked = V::all(q_.held.locked), none = V::all(0);
+                 locked = V::all(q_.held.locked), none = V::all(0), odd = V::all(word{1} << q_.frame_shift), low = V::all(0xffffffff);
     unsigned every = as_read::lower(lanes);
     for (std::uint32_t v = 0; v < vectors_; ++v) {
-      const vector seen = V::load(owner + v * lanes);
+      const vector both = V::gather(owner + v * lanes);
+      const vector seen = V::select(V::has_any(table_[v], odd), V::shift_right(both, 32), V::and_(both, low));
       const mask held = V::either(V::equal(seen, biased), V::equal(seen, locked));
       const vector index = V::and_(V::shift_right(page_[v], level.shift), index_mask);
       const vector place = V::add(V::add(table_[v], offset), V::shift_left(index, 3));
@@ -148,6 +147,7 @@ class vector_places {
       V::store(reinterpret_cast<word*>(at + v * lanes), V::select(found, place, none));
     }
     all_found_ = every == as_read::lower(lanes);
+    std::atomic_thread_fence(std::memory_order_acquire);  // acquire: as in owner_words::acquire()
   }
 
   const place_request& q_;

@@ -27,7 +27,7 @@ status machine::start(const platform& p, const machine_options& o) {
   cpus_ = {static_cast<cpu_context*>(memory), capacity};
   for (unsigned i = 0; i < places; ++i) new (&cpus_[i]) cpu_context(i);
   using word = owner_words::word;
-  void* words = p.allocate(p.context, sizeof(word) * owner_words::count, alignof(word));
+  void* words = p.allocate(p.context, sizeof(word) * owner_words::count, 64);  // vectors read pairs
   if (words) {
     owners_.start(static_cast<word*>(words));
     for (std::uint32_t i = 0; i < owner_words::count; ++i) new (owners_.all() + i) word(0);

@@ -11,8 +11,10 @@ namespace {
 /// Bits that any of the numbers has, and whether all are below `end`.
 template <class Number>
 bool all_below(std::span<const Number> numbers, std::uint64_t end, std::uint64_t& bits) {
-  for (const Number n : numbers) bits |= n.value;
-  if (arch::is_single_bit(end)) return bits < end;
+  std::uint64_t any = 0;  // not `bits`, which might be one of them to the compiler
+  for (const Number n : numbers) any |= n.value;
+  bits = any;
+  if (arch::is_single_bit(end)) return any < end;
   return std::all_of(numbers.begin(), numbers.end(), [end](Number n) { return n.value < end; });
 }
 
