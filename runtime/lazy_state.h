@@ -43,7 +43,6 @@ struct append_limits {
   std::uint64_t outside_parent = 0;  ///< bits in which pages of one level-1 table agree; all bits where pages are no granules
   std::uint64_t outside_table = 0;        ///< the same of one level-0 table
   std::uint64_t outside_grandparent = 0;  ///< the same of one level-2 table
-  std::uint64_t table_pages = 0;     ///< of a level-0 table
   std::uint64_t join_pages = 0;      ///< records of maps may join inside each so many pages; 1: leaves form groups
   std::uint64_t input_pages = 0;
   std::uint64_t inside_granule = 0;  ///< bits of a page number that are 0 in aligned ones
@@ -52,7 +51,7 @@ struct append_limits {
   /// @param max_leaf  of the space
   append_limits(const geometry& s, unsigned max_leaf)
       : output_pages(s.slot_pages(0) > 1 ? 0 : s.output_pages), outside_parent(agreeing(s, 1)), outside_table(agreeing(s, 0)), outside_grandparent(agreeing(s, 2)),
-        table_pages(s.table_pages(0)), join_pages(s.group_bits[0] ? 1 : s.table_pages(0)), input_pages(s.input_pages),
+        join_pages(s.group_bits[0] ? 1 : s.table_pages(0)), input_pages(s.input_pages),
         inside_granule(s.slot_pages(0) - 1), unmap(operation::unmap, {}, max_leaf, false, harvest::none) {}
 
  private:

@@ -195,7 +195,7 @@ class machine {
   /// Context: `cpu` itself, outside of callbacks. Blocks on locks for some stores; does not allocate. Cost: that of storing as
   /// much memory.
   std::uint64_t clear_frames(unsigned cpu, std::uint64_t most);
-  /// Counts of one cpu in one space; all zero if it never used the space.
+  /// Counts of one cpu in one space; all zero if it never used the space. While that cpu is in a call they make no sense.
   counters counts(unsigned cpu, const space& s) const;
   unsigned cpu_count() const { return cpus_.count; }
   /// Table frames in use, and obtained from the platform, over all sizes; in frames.

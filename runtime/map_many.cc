@@ -53,7 +53,7 @@ status machine::map_many(lazy_state* l, std::span<const gfn> pages, std::span<co
   return status::ok;
 }
 
-// Maps pages from the first one on in one phase, as long as nothing has to be flushed, waited for or asked of the platform.
+// Maps pages from the first one on, a phase for each 512, as long as nothing has to be flushed, waited for or asked of the platform.
 // Returns how many.
 std::size_t machine::map_at_once(section& s, std::span<const gfn> pages, std::span<const hfn> frames, attributes a) {
   const bool queued = queues(s);

@@ -101,6 +101,23 @@ TEST_CASE_TEMPLATE("pages that were not mapped are at once, and need no flush", 
   for (std::size_t i = 0; i < pages.size(); ++i) REQUIRE(g.in_tables(pages[i])->out == frames[i]);
   CHECK(g.flushes.empty());
 }
+TEST_CASE_TEMPLATE("pages of a table that another cpu has changed too are mapped at once", F, QUIRE_FORMATS) {
+  guest<F> g;
+  const std::uint64_t unit = g.s().shape.slot_pages(0);
+  if (g.s().shape.group_bits[0] != 0) return;
+  REQUIRE(g.m().map(g.state(0), {gfn{0}, unit}, hfn{0}, {perm::rw}, 0) == status::ok);
+  REQUIRE(g.m().map(g.state(1), {gfn{unit}, unit}, hfn{unit}, {perm::rw}, 0) == status::ok);  // biased to none now
+  const gfn pages[] = {gfn{4 * unit}, gfn{2 * unit}};
+  const hfn frames[] = {hfn{unit}, hfn{3 * unit}};
+  lazy_state* l = g.enter();
+  std::size_t mapped = 0;
+  REQUIRE(g.m().map_many(l, pages, frames, {perm::rw}, mapped) == status::ok);
+  for (unsigned i = 0; i < 2; ++i) {
+    REQUIRE(g.in_tables(pages[i]));
+    CHECK(g.in_tables(pages[i])->out == frames[i]);
+  }
+  REQUIRE(g.m().leave(l) == status::ok);
+}
 TEST_CASE_TEMPLATE("a list that cannot be mapped changes nothing", F, QUIRE_FORMATS) {
   guest<F> g;
   const arch::geometry& s = g.s().shape;

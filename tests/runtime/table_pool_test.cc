@@ -361,7 +361,9 @@ struct exchange {
 std::uint64_t hammer(rig& r, unsigned cpu, exchange& shared) {
   std::mt19937_64 random(cpu);
   std::uint64_t broken = 0;
+  const runtime::table_ops& ops = runtime::table_ops_for(runtime::simd::scalar, false);
   for (unsigned round = 0; round < 3000; ++round) {
+    if (round % 16 == cpu) r.pool.clear(cpu, random() % 40, ops);
     const std::uint64_t n = random() % 60;
     if (r.pool.reserve(cpu, n) == status::ok) {
       const std::uint64_t unused = n ? random() % n : 0;
