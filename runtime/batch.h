@@ -111,19 +111,26 @@ class batch {
   /// True if page `g` is the one after the newest run.
   bool ends_before(gfn g) const { return end_of(newest_slot()) == g.value; }
   enum class growth : std::uint8_t { done, refused, elsewhere };
-  /// As grow(), for page `g`, if the newest run is of this kind and was let grow; `elsewhere`: the run does not end before `g`.
+  /// Where the next update goes. A caller that tries more than one way to queue it reads this once: each load waits for the store
+  /// of the append before.
+  queued_update* next() const { return end(); }
+  /// As grow(), for page `g`, if the newest run is of this kind, was let grow, and `g` is not the first page of a growth_block;
+  /// `elsewhere`: the run does not end before `g`.
   /// What is written is known from the argument: so a call does not wait for the store of the one before.
   [[gnu::always_inline]] growth grow_by_page(gfn g, update_kind k) {
-    return grow_by_page(g, k, [](const queued_update&) { return true; });
+    return grow_by_page(next(), g, k, [](const queued_update&) { return true; });
   }
-  /// Likewise for a map.
-  [[gnu::always_inline]] growth grow_by_page(gfn g, hfn out, update_kind k) {
-    return grow_by_page(g, k, [g, out](const queued_update& last) { return last.distance == out.value - g.value; });
+  /// Likewise for a map, before next().
+  [[gnu::always_inline]] growth grow_by_page(queued_update* next, gfn g, hfn out, update_kind k) {
+    return grow_by_page(next, g, k, [g, out](const queued_update& last) { return last.distance == out.value - g.value; });
   }
-  /// Lets grow_by_page() go on up to page `end`.
-  void grow_up_to(std::uint64_t end) {
+  /// Pages in which grow_by_page() goes on without asking: a level-0 table in the format with the smallest ones. A number that
+  /// the compiler knows costs the loop that appends less than a limit that is loaded.
+  static constexpr std::uint64_t growth_block = 256;
+  /// Lets grow_by_page() go on.
+  void let_grow() {
     counted_end_ = end_of(newest_slot());
-    growth_end_ = end;
+    growing_ = newest_slot().kind;
   }
   /// The newest run; the queue is not empty.
   gfn_range newest() const { return range_of(newest_slot()); }
@@ -145,14 +152,14 @@ class batch {
     if (prepaid_ == slot) ++prepaid_;  // it was claimed for by itself
     end_.store(slot + 1, std::memory_order_release);  // release: publishes the slot to whoever commits it
   }
-  /// As append(), for one page, if a level-0 table is prepaid for it, or its table is one that the update before has claimed.
-  [[gnu::always_inline]] bool append_claimed(gfn g, hfn out, update_kind k, bool same_table) {
-    queued_update* const slot = end();
+  /// As append() at next(), for one page, if a level-0 table is prepaid for it, or its table is one that the update before has
+  /// claimed.
+  [[gnu::always_inline]] bool append_claimed(queued_update* slot, gfn g, hfn out, update_kind k, bool same_table) {
     if (slot == prepaid_) [[unlikely]] {
       if (!same_table || empty() || full()) return false;
       ++prepaid_;
     }
-    if (growth_end_ != 0) [[unlikely]] stop_growth();
+    if (is_growing()) [[unlikely]] stop_growth();
     slot->first = g;
     slot->end.store(g.value + 1, std::memory_order_relaxed);  // relaxed: end_ publishes the slot
     slot->distance = out.value - g.value;
@@ -170,13 +177,14 @@ class batch {
   void prepay(std::uint32_t tables) { prepaid_ += tables; }
   /// Calls that have appended or grown something since retire(), as long as grow_by_page() was told of each page.
   std::uint64_t calls() const {
-    const std::uint64_t grown = growth_end_ ? end_of(newest_slot()) - counted_end_ : 0;
+    const std::uint64_t grown = is_growing() ? end_of(newest_slot()) - counted_end_ : 0;
     return static_cast<std::uint64_t>(end() - updates()) + joined_ + grown;
   }
   /// After everything visible was committed, under the drain lock: the newest run grows no more.
   void retire() {
     prepaid_ = boxed_ = updates();
-    growth_end_ = joined_ = 0;
+    joined_ = 0;
+    growing_ = update_kind::none();
     box_ = {};
     // release: whoever reads `taken_` from before compares it with this end or a later one, and takes nothing that was
     // appended meanwhile for something from before its own call.
@@ -244,17 +252,18 @@ class batch {
   }
   static gfn_range range_of(const queued_update& u) { return {u.first, end_of(u) - u.first.value}; }
   template <class GoesOn>
-  [[gnu::always_inline]] growth grow_by_page(gfn g, update_kind k, GoesOn goes_on) {
-    queued_update& last = newest_slot();
+  [[gnu::always_inline]] growth grow_by_page(queued_update* next, gfn g, update_kind k, GoesOn goes_on) {
+    queued_update& last = next[-1];
     if (end_of(last) != g.value) return growth::elsewhere;
-    if (!goes_on(last) || g.value >= growth_end_ || !(last.kind == k)) return growth::refused;
+    if (!goes_on(last) || g.value % growth_block == 0 || !(growing_ == k)) return growth::refused;
     last.end.store(g.value + 1, std::memory_order_release);  // release: as in grow()
     return growth::done;
   }
+  bool is_growing() const { return !(growing_ == update_kind::none()); }
   void stop_growth() {
-    if (growth_end_ == 0) return;
+    if (!is_growing()) return;
     joined_ += end_of(newest_slot()) - counted_end_;
-    growth_end_ = 0;
+    growing_ = update_kind::none();
   }
   void grow_box(gfn_range r) {
     if (box_.pages == 0) {
@@ -268,7 +277,7 @@ class batch {
 
   std::atomic<queued_update*> end_{updates()};
   queued_update* prepaid_ = updates();  // the first one for which no level-0 table is claimed; end_ or behind it
-  std::uint64_t growth_end_ = 0;        // 0: grow_by_page() has to refuse
+  update_kind growing_ = update_kind::none();  // of the newest run while grow_by_page() may go on
   std::uint64_t counted_end_ = 0;       // of the newest run, when it was let grow
   std::uint64_t joined_ = 0;            // calls that grew a run; those since counted_end_ are not in it
   queued_update* boxed_ = updates();    // updates before this one lie in `box_`

@@ -119,7 +119,8 @@ struct section {
 [[gnu::always_inline]] inline bool section::append_map(gfn_range r, hfn out, attributes a, guard g) {
   if (r.pages != 1) return false;
   const update_kind k = update_kind(operation::map, a, 0, false, harvest::none).with(g);
-  const batch::growth grown = queue.grow_by_page(r.first, out, k);
+  queued_update* const next = queue.next();
+  const batch::growth grown = queue.grow_by_page(next, r.first, out, k);
   if (grown != batch::growth::elsewhere) [[likely]] return grown == batch::growth::done;
   const std::uint64_t from_newest = r.first.value ^ newest.last.value;
   if (std::bit_cast<std::uint32_t>(a) != newest.attributes || out.value >= limits.output_pages) return false;
@@ -128,7 +129,7 @@ struct section {
     --prepaid_parents;
     newest.last = r.first;
   }
-  return queue.append_claimed(r.first, out, k, (from_newest & limits.outside_table) == 0);
+  return queue.append_claimed(next, r.first, out, k, (from_newest & limits.outside_table) == 0);
 }
 
 inline bool section::append_separate_unmap(gfn_range r) {
@@ -143,16 +144,13 @@ inline bool section::append_separate_unmap(gfn_range r) {
 }
 
 inline void section::let_grow() {
-  const gfn_range r = queue.newest();
+  if (limits.inside_granule != 0) return;
   const update_kind k = queue.newest_kind();
-  if (k == limits.unmap && limits.inside_granule == 0 && newest.split_all) {
-    queue.grow_up_to(limits.input_pages);
-  } else if (k.op() == operation::map && k.leaf_level() == 0 && limits.inside_granule == 0) {
-    const std::uint64_t last = r.end().value - 1;
-    const std::uint64_t end = last - last % limits.join_pages + limits.join_pages;
-    const std::uint64_t outputs = r.first.value + (limits.output_pages - queue.newest_output().value);
-    queue.grow_up_to(end < outputs ? end : outputs);
-  }
+  if (k == limits.unmap && newest.split_all) return queue.let_grow();
+  if (k.op() != operation::map || k.leaf_level() != 0 || limits.join_pages % batch::growth_block != 0) return;
+  const gfn_range r = queue.newest();
+  const std::uint64_t last = r.end().value - 1, end = last - last % batch::growth_block + batch::growth_block;
+  if (end - r.first.value <= limits.output_pages - queue.newest_output().value) queue.let_grow();
 }
 
 /// The state that the caller sees now.

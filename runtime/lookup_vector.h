@@ -16,7 +16,7 @@ template <class V, bool swapped>
 class vector_lookup {
  public:
   static bool look_all(const lookup_source& from, const arch::gfn* pages, std::size_t n, arch::hfn* frames) {
-    if (bits_of(pages, n) >= from.input_pages) return false;
+    if (!all_below(pages, n, from.input_pages)) return false;
     for (std::size_t i = 0; i < n; i += capacity) {
       vector_lookup batch(from, frames + i);
       const auto count = static_cast<std::uint32_t>(n - i < capacity ? n - i : capacity);
@@ -46,14 +46,14 @@ class vector_lookup {
     for (const word b : lane) bits |= b;
     return bits;
   }
-  /// All bits of all pages.
-  static word bits_of(const arch::gfn* pages, std::size_t n) {
+  /// @param end  a power of two
+  static bool all_below(const arch::gfn* pages, std::size_t n, word end) {
     vector all = V::all(0);
     std::size_t i = 0;
     for (; n - i >= lanes; i += lanes) all = V::or_(all, V::load(&pages[i].value));
-    word bits = any_lane(all);
+    word bits = 0;
     for (; i < n; ++i) bits |= pages[i].value;
-    return bits;
+    return V::bits(V::has_any(all, V::all(~(end - 1)))) == 0 && bits < end;
   }
 
   vector_lookup(const lookup_source& from, arch::hfn* frames) : from_(from), frames_(frames) {}

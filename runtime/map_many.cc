@@ -11,8 +11,14 @@ namespace {
 /// Bits that any of the numbers has, and whether all are below `end`.
 template <class Number>
 bool all_below(std::span<const Number> numbers, std::uint64_t end, std::uint64_t& bits) {
-  std::uint64_t any = 0;  // not `bits`, which might be one of them to the compiler
-  for (const Number n : numbers) any |= n.value;
+  // Four that do not wait for each other; not `bits`, which might be one of the numbers to the compiler.
+  std::uint64_t some[4] = {};
+  std::size_t i = 0;
+  for (; numbers.size() - i >= 4; i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) some[k] |= numbers[i + k].value;
+  }
+  std::uint64_t any = some[0] | some[1] | some[2] | some[3];
+  for (; i < numbers.size(); ++i) any |= numbers[i].value;
   bits = any;
   if (arch::is_single_bit(end)) return any < end;
   return std::all_of(numbers.begin(), numbers.end(), [end](Number n) { return n.value < end; });

@@ -111,8 +111,6 @@ class single_leaves {
         if (!at_[k]) goes_on = find_one(maps, k) && (Maps::claimed_each || at_[k]);
       }
     }
-#pragma GCC unroll 8
-    for (std::uint32_t k = 0; k < n; ++k) __builtin_prefetch(at_[k], 1);  // most are in no near cache
   }
 
   /// Looks for the place of one of them, holds its table if that can be had at once, and makes it if the level-0 table is all

@@ -77,6 +77,12 @@ class update_kind {
   constexpr guard guarded_by() const {
     return {static_cast<std::uint32_t>(op_guard::get(bits_)), static_cast<std::uint32_t>(op_sequence::get(bits_))};
   }
+  /// One that no update has.
+  static constexpr update_kind none() {
+    update_kind k;
+    k.bits_ = ~std::uint64_t{0};
+    return k;
+  }
   friend constexpr bool operator==(update_kind, update_kind) = default;
 
  private:

@@ -29,7 +29,7 @@ struct commit_benchmark {
 };
 
 bool update_pages(quire_tables& t, const commit_benchmark& b, const working_set& w) {
-  const page_list& pages = b.how == order::random ? w.shuffled : w.ordered;
+  const page_list& pages = b.how == order::random ? w.shuffled.pages : w.ordered;
   const bool one_call = b.how == order::range;
   switch (b.what) {
     case update::map:
@@ -45,7 +45,7 @@ bool update_pages(quire_tables& t, const commit_benchmark& b, const working_set&
 // Brings all pages to the state that the update starts from.
 bool prepare(quire_tables& t, const commit_benchmark& b, const working_set& w) {
   if (b.what == update::map) return t.clear() && t.map_each(w.kept);
-  return t.map_each(w.shuffled) && t.unprotect_range(w.first(), w.ordered.back() - w.first() + 1);
+  return t.map_each(w.shuffled.pages) && t.unprotect_range(w.first(), w.ordered.back() - w.first() + 1);
 }
 
 void run_commit(benchmark::State& state, const commit_benchmark& b) {
@@ -66,7 +66,7 @@ void run_lookup(benchmark::State& state, bool sparse) {
   page_list frames(pass_pages);
   if (!t.map_each(w.ordered)) return state.SkipWithError("the pages cannot be mapped");
   measure(
-      state, pass_pages, [] { return true; }, [&] { return t.look_up(w.shuffled, frames); });
+      state, pass_pages, [] { return true; }, [&] { return t.look_up(w.shuffled.pages, frames); });
 }
 
 }  // namespace

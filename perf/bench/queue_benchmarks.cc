@@ -26,7 +26,7 @@ void run_append(benchmark::State& state) {
   };
   measure(state, section_updates, prepare, [&] {
     bool good = true;
-    for (const std::uint64_t p : w.shuffled) {
+    for (const std::uint64_t p : w.shuffled.pages) {
       good &= m.map(section, {gfn{p}, 1}, hfn{p + frame_distance}, quire_tables::access, 0) == status::ok;
     }
     return good;

@@ -24,6 +24,10 @@ inline constexpr std::uint64_t first_page = std::uint64_t{1} << 18;
 inline constexpr std::uint64_t sparse_pages = std::uint64_t{1} << 24;
 
 using page_list = std::vector<std::uint64_t>;
+/// Pages, and the frames that they are to be mapped to, by the same index.
+struct page_maps {
+  page_list pages, frames;
+};
 
 /// What tables ask for, since they were made.
 struct command_counts {
@@ -53,8 +57,8 @@ class contestant {
   virtual bool map_range(std::uint64_t first, std::uint64_t pages) = 0;
   /// One call per page.
   virtual bool map_each(std::span<const std::uint64_t> pages) = 0;
-  /// Pages in any order: in lists where the contestant takes such, else one call per page.
-  virtual bool map_list(std::span<const std::uint64_t> pages) { return map_each(pages); }
+  /// Pages in any order, with their frames: in lists where the contestant takes such, else one call per page.
+  virtual bool map_list(const page_maps& maps) { return map_each(maps.pages); }
   /// From now on map_list() is map_each().
   virtual void map_one_a_call() {}
   /// Does what a hypervisor does for its tables in idle time. Not measured.
@@ -82,6 +86,7 @@ struct entrant {
   std::string_view column;  ///< kvm, io_pgtable, lazy or eager
   std::string format;       ///< of the rows that show it; empty: all
   std::unique_ptr<contestant> tables;
+  bool far = false;  ///< measured without a round before it that brings the tables near
 };
 
 /// Bytes of tables, with room to spare, that `pages` pages may need anywhere in a span of so many pages.

@@ -20,7 +20,7 @@ struct leaf_words {
         words(memory.words(), pages) {
     if (l == layout::dense) return;
     working_set set = make_working_set(l == layout::sparse ? l : layout::dense, pages, table_words);
-    for (const std::uint64_t p : set.shuffled) index.push_back(static_cast<std::uint32_t>(p - first_page));
+    for (const std::uint64_t p : set.shuffled.pages) index.push_back(static_cast<std::uint32_t>(p - first_page));
   }
 
   present_memory memory;

@@ -54,7 +54,7 @@ class append_runner {
       lazy_state* l = m.enter(0, tables_.space());
       const std::uint64_t start = now_ns();
       for (std::uint64_t i = from; i < end; ++i) {
-        const std::uint64_t p = set_.shuffled[i];
+        const std::uint64_t p = set_.shuffled.pages[i];
         good_ &= m.map(l, {gfn{p}, 1}, hfn{p + frame_distance}, quire_tables::access, 0) == status::ok;
       }
       times.add(now_ns() - start, end - from);
@@ -83,7 +83,7 @@ lane vector_lane(std::uint64_t pages) {
       records->clear();
       const std::uint64_t start = now_ns();
       for (std::uint64_t i = from; i < end; ++i) {
-        const std::uint64_t p = set->shuffled[i];
+        const std::uint64_t p = set->shuffled.pages[i];
         records->push_back({{gfn{p}, 1}, hfn{p + frame_distance}, {}});
         separate();
       }
@@ -99,7 +99,7 @@ class harvest_runner {
  public:
   harvest_runner(const row_format& f, update_mode mode, std::uint64_t pages)
       : tables_(f.format, mode, true, table_memory(pages, pages + 512)),
-        touched_(make_working_set(layout::dense, pages, table_words).shuffled) {
+        touched_(make_working_set(layout::dense, pages, table_words).shuffled.pages) {
     touched_.resize(std::max<std::uint64_t>(pages / 100, 1));
     tables_.map_range(first_page, pages);
     tables_.harvest_range(first_page, pages);
@@ -138,7 +138,7 @@ lane harvest_words(const char* column, std::uint64_t pages, harvest_kernel kerne
   l.column = column;
   l.check = no_check;
   const auto memory = std::make_shared<present_memory>(pages * sizeof(std::uint64_t));
-  auto touched = std::make_shared<page_list>(make_working_set(layout::dense, pages, table_words).shuffled);
+  auto touched = std::make_shared<page_list>(make_working_set(layout::dense, pages, table_words).shuffled.pages);
   touched->resize(std::max<std::uint64_t>(pages / 100, 1));
   l.run = [memory, touched, pages, kernel] {
     for (const std::uint64_t p : *touched) memory->words()[p - first_page] |= status;

@@ -37,8 +37,9 @@ working_set make_working_set(layout l, std::uint64_t pages, std::uint64_t table_
     if (l == layout::kept) w.kept.push_back(at + in_table);
     done += n;
   }
-  w.shuffled = w.ordered;
-  shuffle(w.shuffled, 2);
+  w.shuffled.pages = w.ordered;
+  shuffle(w.shuffled.pages, 2);
+  for (const std::uint64_t p : w.shuffled.pages) w.shuffled.frames.push_back(p + frame_distance);
   return w;
 }
 

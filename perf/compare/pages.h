@@ -15,7 +15,7 @@ enum class layout : std::uint8_t {
 /// Made for tables of one size: with layout::kept, those with other sizes get other pages.
 struct working_set {
   page_list ordered;                    ///< ascending, distinct
-  page_list shuffled;                   ///< the same in random order
+  page_maps shuffled;                   ///< the same in random order
   page_list kept;                       ///< pages that stay mapped
   std::vector<arch::gfn_range> pieces;  ///< the pages as ranges, one per table if pages are kept
 

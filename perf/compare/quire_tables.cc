@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -23,6 +22,12 @@ namespace {
 constexpr std::uint64_t table_base = std::uint64_t{1} << 32;  // physical address of table memory
 
 bool done(status s) { return s == status::ok; }
+
+template <class Number>
+std::span<const Number> numbers(std::span<const std::uint64_t> values) {
+  static_assert(sizeof(Number) == sizeof(std::uint64_t));
+  return {reinterpret_cast<const Number*>(values.data()), values.size()};
+}
 
 bool is_stage2(const any_format& format) {
   return !std::holds_alternative<arch::ept>(format) && !std::holds_alternative<arch::dat>(format);
@@ -106,15 +111,16 @@ bool quire_tables::in_mode(Update update) {
 }
 
 template <class Update>
-bool quire_tables::each_in_mode(std::uint64_t count, Update update) {
+bool quire_tables::each_in_mode(std::span<const std::uint64_t> pages, Update update) {
   bool good = true;
-  for (std::uint64_t from = 0; from < count; from += updates_) {
-    const std::uint64_t end = std::min(from + updates_, count);
+  while (!pages.empty()) {
+    const auto part = pages.first(std::min<std::size_t>(updates_, pages.size()));
     good &= in_mode([&](lazy_state* l) {
       bool all = true;
-      for (std::uint64_t i = from; i < end; ++i) all &= update(l, i);
+      for (const std::uint64_t p : part) all &= update(l, p);
       return all;
     });
+    pages = pages.subspan(part.size());
   }
   return good;
 }
@@ -128,25 +134,21 @@ bool quire_tables::map_range(std::uint64_t first, std::uint64_t pages) {
 }
 
 bool quire_tables::map_each(std::span<const std::uint64_t> pages) {
-  return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) {
-    return done(machine_.map(l, {gfn{pages[i]}, 1}, hfn{pages[i] + frame_distance}, access, 0));
+  return each_in_mode(pages, [this](lazy_state* l, std::uint64_t p) {
+    return done(machine_.map(l, {gfn{p}, 1}, hfn{p + frame_distance}, access, 0));
   });
 }
 
-bool quire_tables::map_list(std::span<const std::uint64_t> pages) {
-  if (!lists_) return map_each(pages);
-  std::vector<gfn> numbers(updates_);
-  std::vector<hfn> frames(updates_);
+bool quire_tables::map_list(const page_maps& maps) {
+  if (!lists_) return map_each(maps.pages);
+  const auto pages = numbers<gfn>(maps.pages);
+  const auto frames = numbers<hfn>(maps.frames);
   bool good = true;
   for (std::size_t from = 0; from < pages.size(); from += updates_) {
     const std::size_t n = std::min<std::size_t>(updates_, pages.size() - from);
-    for (std::size_t i = 0; i < n; ++i) {
-      numbers[i] = gfn{pages[from + i]};
-      frames[i] = hfn{pages[from + i] + frame_distance};
-    }
     good &= in_mode([&](lazy_state* l) {
       std::size_t mapped = 0;
-      return done(machine_.map_many(l, {numbers.data(), n}, {frames.data(), n}, access, mapped));
+      return done(machine_.map_many(l, pages.subspan(from, n), frames.subspan(from, n), access, mapped));
     });
   }
   return good;
@@ -163,8 +165,8 @@ bool quire_tables::protect_range(std::uint64_t first, std::uint64_t pages) {
 }
 
 bool quire_tables::protect_each(std::span<const std::uint64_t> pages) {
-  return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) {
-    return done(machine_.protect(l, {gfn{pages[i]}, 1}, runtime::perm::rx));
+  return each_in_mode(pages, [this](lazy_state* l, std::uint64_t p) {
+    return done(machine_.protect(l, {gfn{p}, 1}, runtime::perm::rx));
   });
 }
 
@@ -183,8 +185,8 @@ bool quire_tables::unmap_pieces(std::span<const gfn_range> pieces) {
 }
 
 bool quire_tables::unmap_each(std::span<const std::uint64_t> pages) {
-  return each_in_mode(pages.size(), [&](lazy_state* l, std::uint64_t i) {
-    return done(machine_.unmap(l, {gfn{pages[i]}, 1}));
+  return each_in_mode(pages, [this](lazy_state* l, std::uint64_t p) {
+    return done(machine_.unmap(l, {gfn{p}, 1}));
   });
 }
 

@@ -24,7 +24,7 @@ class quire_tables final : public contestant {
   std::uint64_t table_pages() const override;
   bool map_range(std::uint64_t first, std::uint64_t pages) override;
   bool map_each(std::span<const std::uint64_t> pages) override;
-  bool map_list(std::span<const std::uint64_t> pages) override;
+  bool map_list(const page_maps& maps) override;
   void map_one_a_call() override { lists_ = false; }
   void idle() override;
   void never_idle() override { idles_ = false; }
@@ -69,8 +69,9 @@ class quire_tables final : public contestant {
   /// Calls `update(state)` in a section, or outside of any, as the mode says.
   template <class Update>
   bool in_mode(Update update);
+  /// Calls `update(state, page)` for each page, in sections of as many updates as was set.
   template <class Update>
-  bool each_in_mode(std::uint64_t count, Update update);
+  bool each_in_mode(std::span<const std::uint64_t> pages, Update update);
 
   const update_mode mode_;
   present_memory memory_;

@@ -26,7 +26,7 @@ bool unmap_tables(contestant& c, const working_set& w, page_list& /*frames*/) {
 bool unmap_each(contestant& c, const working_set& w, page_list& /*frames*/) {
   return c.unmap_each(w.ordered);
 }
-bool look_up(contestant& c, const working_set& w, page_list& frames) { return c.look_up(w.shuffled, frames); }
+bool look_up(contestant& c, const working_set& w, page_list& frames) { return c.look_up(w.shuffled.pages, frames); }
 
 }  // namespace
 

@@ -43,6 +43,38 @@ TEST_CASE_TEMPLATE("defect: the last pages of 2^64 were queued behind an unmap, 
   }
 }
 
+TEST_CASE_TEMPLATE("a run that grows by one page a call ends with the last frame there is, wherever that is in a table", F, arch::ept,
+                   arch::stage2_4k, arch::dat, arch::npt) {
+  guest<F> g({.pool = {}, .max_leaf_level = 0});
+  const std::uint64_t last = g.s().shape.output_pages - 1;
+  for (const std::uint64_t left : {1u, 2u, 3u, 255u, 256u, 257u, 600u}) {  // pages that get a frame, from page `first` on
+    for (const std::uint64_t first : {0u, 1u, 200u, 255u, 256u, 511u}) {
+      CAPTURE(left);
+      CAPTURE(first);
+      lazy_state* l = g.enter();
+      for (std::uint64_t i = 0; i < left; ++i)
+        REQUIRE(g.m().map(l, {gfn{first + i}, 1}, hfn{last - (left - 1) + i}, rwx, 0) == status::ok);
+      CHECK(g.m().map(l, {gfn{first + left}, 1}, hfn{last + 1}, rwx, 0) == status::bad_range);
+      REQUIRE(g.m().leave(l) == status::ok);
+      CHECK(g.in_tables(gfn{first + left - 1})->out == hfn{last});
+      CHECK(!g.in_tables(gfn{first + left}));
+      REQUIRE(g.m().unmap(g.state(), {gfn{0}, 2048}) == status::ok);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("unmaps of one page a call end with the last page there is, and count each call", F, arch::ept, arch::stage2_4k,
+                   arch::dat, arch::npt) {
+  guest<F> g({.pool = {}, .max_leaf_level = 0});
+  const std::uint64_t end = g.s().shape.input_pages, before = g.m().counts(0, g.s()).updates;
+  lazy_state* l = g.enter();
+  for (std::uint64_t page = end - 700; page < end; ++page) REQUIRE(g.m().unmap(l, {gfn{page}, 1}) == status::ok);
+  CHECK(g.m().unmap(l, {gfn{end}, 1}) == status::bad_range);
+  CHECK(g.m().counts(0, g.s()).updates == before + 700);
+  REQUIRE(g.m().leave(l) == status::ok);
+  CHECK(g.m().counts(0, g.s()).updates == before + 700);
+}
+
 TEST_CASE("defect: a lookup missed what the newest record had grown by since the lookup before") {
   guest<arch::ept> g;
   const auto looked = [&](lazy_state* l, std::uint64_t page) {
