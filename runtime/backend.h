@@ -48,16 +48,16 @@ struct translation {
   table_address leaf_table;  ///< the table that the walk ended in
 };
 
-/// The level-0 table that an immediate map of one page has found, and what leaves with the same attributes look like there.
+/// The level-0 table that an immediate update of one page has found last, and what leaves with the attributes of the last such
+/// map look like.
 struct leaf_shortcut {
   std::uint64_t first = 0, pages = 0;  ///< under the table; pages 0: there is none
   std::uint64_t* entries = nullptr;
   table_address table;
   std::uint64_t unlinks = 0;  ///< space::unlinks() before the walk
-  std::uint32_t attributes = 0;  ///< as they are in memory
-  bool swapped = false;          ///< the byte order of the table is not that of this machine
+  static constexpr std::uint64_t no_attributes = ~std::uint64_t{0};
+  std::uint64_t attributes = no_attributes;     ///< as they are in memory, where leaves are known
   std::uint64_t leaf = 0, step = 0, below = 0;  ///< leaf(out) = leaf + out * step, for outputs below that
-  std::uint64_t empty = 0;
 };
 
 /// Everything that a commit works with.
@@ -89,6 +89,9 @@ struct backend {
   /// Maps pages from the first one on, as long as their entries are empty and in tables that the cpu need not wait for. Returns how
   /// many it has mapped: nothing has to be flushed for these. Claims are for as many level-0 tables as it may take.
   std::uint32_t (*map_pages)(const commit_context& c, const page_list& maps);
+  /// Unmaps the level-0 leaf of page `g` at `at`, in a table that the cpu holds and that does not go empty: takes it out,
+  /// flushes, ends the phase that the cpu is in, and reports.
+  void (*unmap_leaf)(const commit_context& c, std::uint64_t* at, gfn g);
   /// Flushes the whole space once, reports every mapping and frees all tables, the root too. Nobody else uses it.
   void (*destroy)(const commit_context& c);
   /// Tables that `u` lacks right now. While the space is closed to others.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/commit.h"
+#include "runtime/direct.h"
 #include "runtime/translate.h"
 
 namespace quire::runtime {
@@ -13,6 +14,7 @@ const backend& backend_for() {
       F::name,
       [](const commit_context& c, const update_list& updates) { committer<F>(c).run(updates); },
       [](const commit_context& c, const page_list& maps) { return committer<F>(c).map_pages(maps); },
+      [](const commit_context& c, std::uint64_t* at, gfn g) { unmap_leaf<F>(c, arch::slot<F>(at), g); },
       [](const commit_context& c) { committer<F>(c).destroy(); },
       [](const platform& host, const space& s, const update& u) {
         table_need need{};

@@ -50,6 +50,7 @@ std::size_t vector_coalesce_ranges(simd v, std::span<arch::gfn_range> r) {
 }  // namespace
 
 std::size_t coalesce_ranges(simd v, std::span<arch::gfn_range> r) {
+  if (r.size() == 1 && r[0].pages > 0) return 1;
   const auto before = [](const arch::gfn_range& a, const arch::gfn_range& b) { return a.first < b.first; };
   if (!std::is_sorted(r.begin(), r.end(), before)) {
     if (const std::size_t m = vector_coalesce_ranges(v, r)) return m;

@@ -156,16 +156,14 @@ class leaf_runs {
     return true;
   }
 
-  /// Keeps the way to the table that map `u` of one page went into.
+  /// Keeps the way to the table that `u` went into, if that is a map of one page, and what its leaf looks like.
   void remember(const update& u, leaf_shortcut& way) const {
-    way.pages = 0;
     const auto& leaf_table = path_[0];
     if (s_.slot_pages(0) != 1 || s_.top() == 0 || s_.group_bits[0] || path_.lowest() > 0 || !leaf_table.held || leaf_table.hidden) return;
     if (u.kind.op() != operation::map || u.kind.leaf_level() != 0 || u.range.pages != 1 || !w_.nothing_pending()) return;
     const leaf_line<F> leaves(f_, s_, u.kind.attr(), 0);
     way = {leaf_table.first.value, s_.table_pages(0), leaf_table.table.address(), leaf_table.address, path_.unlinks(),
-           std::bit_cast<std::uint32_t>(u.kind.attr()), F::byte_order != std::endian::native, leaves.first, leaves.step,
-           leaves.below, f_.empty(0)};
+           std::bit_cast<std::uint32_t>(u.kind.attr()), leaves.first, leaves.step, leaves.below};
   }
 
  private:

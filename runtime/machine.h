@@ -219,6 +219,9 @@ class machine {
   }
   bool prepay(section& s);
   bool put_directly(section& s, gfn g, hfn out, attributes a);
+  bool take_directly(section& s, gfn g);
+  bool leads_directly(const space& where) const;
+  bool lead_to(section& s, gfn g) const;
 
   bool queues(const section& s) const { return s.lazy() && !in_interrupt(s.cpu); }
 

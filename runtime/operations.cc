@@ -46,6 +46,7 @@ status machine::map_exact(lazy_state* l, gfn_range r, hfn out, attributes a, uns
 }
 
 status machine::unmap_slowly(lazy_state* l, gfn_range r) {
+  if (section* s = found_section(l); s && s->depth == 0 && r.pages == 1 && take_directly(*s, r.first)) return status::ok;
   return submit_range(l, r, operation::unmap, {}, harvest::none);
 }
 
@@ -98,30 +99,6 @@ status machine::submit(section& s, const update& u) {
   }
   s.let_grow();
   return status::ok;
-}
-
-// Maps a page at once if its entry is empty and in the table that the map before has found: all of a commit that is left
-// then is its phase.
-bool machine::put_directly(section& s, gfn g, hfn out, attributes a) {
-  const leaf_shortcut& way = s.shortcut;
-  const std::uint64_t i = g.value - way.first;
-  if (i >= way.pages || std::bit_cast<std::uint32_t>(a) != way.attributes || out.value >= way.below) return false;
-  cpu_context& cpu = cpus_[s.cpu];
-  cpu.phase.raise();
-  bool done = false;
-  const std::size_t frame_bytes = s.where->shape.table_bytes[0];
-  const owner_words::held_by held(owners_, s.cpu);
-  // relaxed: after the fence of raise()
-  if (s.where->closed.load(std::memory_order_relaxed) == 0 && s.where->unlinks() == way.unlinks &&
-      held(way.table, static_cast<unsigned>(__builtin_ctzll(frame_bytes)))) {
-    const std::atomic_ref<std::uint64_t> entry(way.entries[i]);
-    const auto in_order = [&way](std::uint64_t e) { return way.swapped ? __builtin_bswap64(e) : e; };
-    done = entry.load(std::memory_order_acquire) == in_order(way.empty);  // acquire: as slot::load()
-    if (done) entry.store(in_order(way.leaf + out.value * way.step), std::memory_order_release);  // release: as slot::store()
-  }
-  cpu.phase.lower();
-  s.direct += done;
-  return done;
 }
 
 // Claims tables for maps to come, without asking the platform, so that these are queued by few compares. False: none.

@@ -1,4 +1,4 @@
-// Immediate maps of pages next to the one before: they take a shortcut to its table, and nobody notices.
+// Immediate updates of one page: they take a shortcut to its table, and nobody notices.
 #include <doctest/doctest.h>
 
 #include "tests/support/guest.h"
@@ -75,6 +75,36 @@ TEST_CASE_TEMPLATE("neighbours of a page that was mapped at once need no walk, a
   CHECK(!g.look(gfn{1}));
   map_now(g, 0, 16 * g.s().shape.slot_pages(1) % 512, 0x300);
   CHECK(walks(g) > before);
+}
+TEST_CASE_TEMPLATE("pages in other tables that this cpu has changed before need no walk, nor does an unmap that leaves a neighbour", F,
+                   QUIRE_FORMATS) {
+  guest<F> g(options());
+  const bool direct = g.s().shape.slot_pages(0) == 1 && g.s().shape.group_bits[0] == 0;
+  const std::uint64_t n = g.s().shape.slot_pages(1), unit = g.s().shape.slot_pages(0);
+  for (const std::uint64_t table : {0, 1, 2}) map_now(g, 0, table * n, 0x100 * unit);
+  const std::uint64_t before = walks(g);
+  for (const std::uint64_t i : {1, 2, 3}) {
+    for (const std::uint64_t table : {2, 0, 1}) REQUIRE(g.m().map(g.state(), {gfn{table * n + i * unit}, unit}, hfn{i * unit}, rw) == status::ok);
+  }
+  CHECK(g.leaves().size() == 12);
+  for (const std::uint64_t i : {3, 0}) {
+    for (const std::uint64_t table : {1, 2, 0}) {
+      REQUIRE(g.m().unmap(g.state(), {gfn{table * n + i * unit}, unit}) == status::ok);
+      CHECK(!g.in_tables(gfn{table * n + i * unit}));
+      REQUIRE(!g.reports.empty());
+      CHECK(g.reports.back().range == gfn_range{gfn{table * n + i * unit}, unit});
+    }
+  }
+  CHECK(g.reports.size() == 6);
+  CHECK(g.flushes.size() == 6);
+  CHECK(g.leaves().size() == 6);
+  CHECK((walks(g) == before) == direct);
+  // The last leaf of a table goes the long way, and the table with it.
+  for (const std::uint64_t i : {1, 2}) REQUIRE(g.m().unmap(g.state(), {gfn{n + i * unit}, unit}) == status::ok);
+  CHECK(g.leaves().size() == 4);
+  CHECK(g.m().tables_in_use() == g.s().tables());
+  CHECK(walks(g) > before);
+  map_now(g, 0, n, 0x100 * unit);
 }
 TEST_CASE_TEMPLATE("a page is mapped though another cpu has unmapped its table as a whole", F, QUIRE_FORMATS) {
   guest<F> g(options());
@@ -193,6 +223,9 @@ TEST_CASE_TEMPLATE("counters, tables and reports are those of the slow way, what
         }
         case 4: REQUIRE(m.map(g->state(), {gfn{r % 3 * n}, n}, hfn{(r & 3) * n}, rw) == status::ok); break;
         case 5: m.enter_interrupt(0); break;
+        case 6:
+        case 7:
+        case 8: REQUIRE(m.unmap(g->state(), {gfn{page.value ^ 1}, 1}) == status::ok); break;
         default: REQUIRE(m.map(g->state(), {page, 1}, hfn{r & 0xfff}, r & 0x10000 ? rw : ro) == status::ok);
       }
       if (m.in_interrupt(0)) {
