@@ -11,6 +11,15 @@ std::uint64_t in_order(const arch::walk_shape& walk, std::uint64_t e) { return w
 
 }  // namespace
 
+// In a phase: makes the way that to the level-0 table of page `g`. False: there is none, or this cpu does not hold it.
+[[gnu::always_inline]] inline bool machine::lead_to(section& s, gfn g) const {
+  const leaf_shortcut& way = s.shortcut;
+  const std::uint64_t unlinks = s.where->unlinks();
+  if (g.value - way.first >= way.pages || unlinks != way.unlinks) return lead_elsewhere(s, g, unlinks);
+  const owner_words::held_by held(owners_, s.cpu);
+  return held(way.table, static_cast<unsigned>(__builtin_ctzll(s.where->shape.table_bytes[0])));
+}
+
 // Maps a page if its entry is empty, in a table that this cpu holds, and the map before has told what leaves look like.
 bool machine::put_directly(section& s, gfn g, hfn out, attributes a) {
   const leaf_shortcut& way = s.shortcut;
@@ -62,22 +71,18 @@ bool machine::leads_directly(const space& where) const {
   return alone && shape.slot_pages(0) == 1 && shape.top() > 0 && shape.group_bits[0] == 0;
 }
 
-// In a phase: makes the way that to the level-0 table of page `g`. False: there is none, or this cpu does not hold it.
-bool machine::lead_to(section& s, gfn g) const {
-  leaf_shortcut& way = s.shortcut;
+[[gnu::noinline]] bool machine::lead_elsewhere(section& s, gfn g, std::uint64_t unlinks) const {
   const space& where = *s.where;
-  const owner_words::held_by held(owners_, s.cpu);
-  const auto frame_shift = static_cast<unsigned>(__builtin_ctzll(where.shape.table_bytes[0]));
-  const std::uint64_t unlinks = where.unlinks();
-  if (g.value - way.first < way.pages && unlinks == way.unlinks) return held(way.table, frame_shift);
   if (g.value >= where.shape.input_pages) return false;
-  const place_request q{where.walk, where.root.byte, host_.table_offset, {}, 1, 0, 0, 0, held, frame_shift};
+  const place_request q{where.walk, where.root.byte, host_.table_offset, {}, 1, 0, 0, 0, {owners_, s.cpu},
+                        static_cast<unsigned>(__builtin_ctzll(where.shape.table_bytes[0]))};
   std::uint64_t *at = nullptr, leaf = 0;
   const hfn any{0};
   if (!places_for(simd::scalar, where.walk.swapped).of_pages(q, &g, &any, 1, &at, &leaf)) return false;
-  way.pages = where.shape.table_pages(0);
-  const std::uint64_t i = g.value & (way.pages - 1);
+  const std::uint64_t pages = where.shape.table_pages(0), i = g.value & (pages - 1);
+  leaf_shortcut& way = s.shortcut;
   way.first = g.value - i;
+  way.pages = pages;
   way.entries = at - i;
   way.table = {reinterpret_cast<std::uintptr_t>(way.entries) - host_.table_offset};
   way.unlinks = unlinks;

@@ -222,6 +222,7 @@ class machine {
   bool take_directly(section& s, gfn g);
   bool leads_directly(const space& where) const;
   bool lead_to(section& s, gfn g) const;
+  bool lead_elsewhere(section& s, gfn g, std::uint64_t unlinks) const;
 
   bool queues(const section& s) const { return s.lazy() && !in_interrupt(s.cpu); }
 
