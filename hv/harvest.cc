@@ -11,12 +11,17 @@ using runtime::status;
 using runtime::walk_flags;
 
 // On the cpu that commits, of several at once: what it changes is that cpu's or atomic.
-void vm::hear(void* context, unsigned cpu, const runtime::report& r) {
+void vm::hear(void* context, unsigned cpu, std::span<const runtime::report> reports) {
   vm& self = *static_cast<vm*>(context);
   vm_counters& count = self.cpus_[cpu].count;
-  if (r.what == runtime::report::kind::removed) return self.count_removed(cpu, r);
-  if (r.dirty) count.harvested_pages += r.range.pages;
-  if (r.accessed) count.aged_pages += r.range.pages;
+  for (const runtime::report& r : reports) {
+    if (r.what == runtime::report::kind::removed) {
+      self.count_removed(cpu, r);
+      continue;
+    }
+    if (r.dirty) count.harvested_pages += r.range.pages;
+    if (r.accessed) count.aged_pages += r.range.pages;
+  }
 }
 
 void vm::count_removed(unsigned cpu, const runtime::report& r) {

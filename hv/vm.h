@@ -155,7 +155,7 @@ class vm {
   bool age_keys(runtime::lazy_state* l, const runtime::mapping& m);
   void count_removed(unsigned cpu, const runtime::report& r);
   // What the runtime calls, from any cpu.
-  static void hear(void* context, unsigned cpu, const runtime::report& r);
+  static void hear(void* context, unsigned cpu, std::span<const runtime::report> reports);
   static bool allocate_tables(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical);
   static void flush(void* context, unsigned cpu, const runtime::flush_plan& plan);
   static void relax(void* context);

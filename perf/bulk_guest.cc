@@ -80,10 +80,12 @@ class bulk_guest {
     return sum;
   }
 
-  static void hear(void* context, unsigned cpu, const runtime::report& r) {
+  static void hear(void* context, unsigned cpu, std::span<const runtime::report> reports) {
     heard& to = static_cast<bulk_guest*>(context)->heard_[cpu];
-    const bool harvested = r.what == runtime::report::kind::harvested;
-    (harvested ? to.harvested : to.removed) += harvested && !(r.accessed && r.dirty) ? 0 : r.range.pages;
+    for (const runtime::report& r : reports) {
+      const bool harvested = r.what == runtime::report::kind::harvested;
+      (harvested ? to.harvested : to.removed) += harvested && !(r.accessed && r.dirty) ? 0 : r.range.pages;
+    }
   }
   static bool allocate(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical) {
     return static_cast<bulk_guest*>(context)->memory_.allocate(bytes, align, physical);

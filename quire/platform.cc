@@ -81,18 +81,20 @@ unsigned current_cpu(void* context) {
   return host.current_cpu(host.context);
 }
 
-void receive(void* context, unsigned cpu, const runtime::report& r) {
+void receive(void* context, unsigned cpu, std::span<const runtime::report> reports) {
   const embedded_space& s = *static_cast<embedded_space*>(context);
-  const quire_report out = {
-      .size = sizeof out,
-      .range = foreign(r.range),
-      .hfn = r.out.value,
-      .attributes = foreign(r.attr),
-      .harvested = r.what == runtime::report::kind::harvested,
-      .accessed = r.accessed,
-      .dirty = r.dirty,
-  };
-  s.report(s.context, cpu, &out);
+  for (const runtime::report& r : reports) {
+    const quire_report out = {
+        .size = sizeof out,
+        .range = foreign(r.range),
+        .hfn = r.out.value,
+        .attributes = foreign(r.attr),
+        .harvested = r.what == runtime::report::kind::harvested,
+        .accessed = r.accessed,
+        .dirty = r.dirty,
+    };
+    s.report(s.context, cpu, &out);
+  }
 }
 
 }  // namespace

@@ -92,6 +92,12 @@ class entry_writer {
     m_.stale.add(r, level, false);
   }
 
+  /// Likewise, leaves of level 0 of one table: those so many places behind the one of `first`, in order.
+  void note_stale_leaves(gfn first, std::span<const std::uint32_t> places, std::uint64_t pages) {
+    c_.count.flush_requested += places.size();
+    m_.stale.add_leaves(first, places, pages);
+  }
+
   /// Formats whose valid entries change by instruction: holds back a change of many neighbours, to (e & keep) | set.
   void change_span(const entry_span& s) {
     m_.changes.add(s);
@@ -153,7 +159,7 @@ class entry_writer {
   /// Has the sink flush what is stale. False if there is no command for it: all entries were changed back.
   bool send(space::runners ran, flush_reason reason) {
     gather& stale = m_.stale;
-    const std::size_t n = coalesce_ranges(stale.ranges());
+    const std::size_t n = stale.whole() ? 0 : coalesce_ranges(stale.ranges());
     arch::flush_request request{stale.ranges().first(n), stale.whole(), stale.tables_removed(), stale.levels(),
                                 ran == c_.cpu.index + 1, {}};
     if constexpr (instructed) request = by_instruction(request);

@@ -34,6 +34,11 @@ class gather {
       whole_ = true;
     }
   }
+  /// What entries of level 0 of one table stood for: those so many places behind the one of `first`, in order.
+  void add_leaves(gfn first, std::span<const std::uint32_t> places, std::uint64_t pages) {
+    if (!places.empty()) levels_ |= 1;
+    for (std::size_t i = 0; i < places.size() && !whole_; ++i) add({first + places[i] * pages, pages}, 0, false);
+  }
   /// True if the newest range lies in `r`, or all is stale.
   bool reaches(gfn_range r) const { return whole_ || (size_ > 0 && ranges_[size_ - 1].overlaps(r)); }
   /// A table went whose last leaves are among the ranges already: flushing those, whatever their level, drops what is
@@ -75,29 +80,43 @@ struct report {
   }
 };
 
-/// Who hears of reports. Called after the flush that makes them final, on the cpu that commits, while that cpu holds no
-/// table; on several cpus at once if several commit. It may not call the runtime, and should be short.
+/// Who hears of reports: of one at least in each call, in the order in which they came about. Called after the flush that
+/// makes them final, on the cpu that commits, while that cpu holds no table; on several cpus at once if several commit. It
+/// may not call the runtime, and should be short. The reports are gone when it returns.
 struct observer {
   void* context = nullptr;
-  void (*receive)(void* context, unsigned cpu, const report& r) = nullptr;
+  void (*receive)(void* context, unsigned cpu, std::span<const report> reports) = nullptr;
 };
 
-/// Reports that wait for the flush.
+/// Reports that wait for the flush, neighbours joined.
 class report_queue {
  public:
   static constexpr std::size_t capacity = 1024;
+  /// So many more can be added as long as left() is not 0: whoever takes the status of leaves does not know before how many
+  /// have any.
+  static constexpr std::size_t spare = 512;
 
-  std::size_t left() const { return capacity - size_; }
+  std::size_t left() const { return size_ < capacity ? capacity - size_ : 0; }
   /// Inline, so that a report is never built from narrow stores and then copied by wide loads, which wait for them.
   [[gnu::always_inline]] void add(const report& r) {
     if (size_ == 0 || !reports_[size_ - 1].extend(r)) reports_[size_++] = r;
   }
-  std::span<const report> all() const { return {reports_, size_}; }
-  void clear() { size_ = 0; }
+  /// Delivers all, in one call at most.
+  void deliver(const observer& to, unsigned cpu) {
+    if (size_ > 0) to.receive(to.context, cpu, {reports_, size_});
+    size_ = 0;
+  }
+  /// Delivers all but the newest, which may be continued yet.
+  void deliver_settled(const observer& to, unsigned cpu) {
+    if (size_ < 2) return;
+    to.receive(to.context, cpu, {reports_, size_ - 1});
+    reports_[0] = reports_[size_ - 1];
+    size_ = 1;
+  }
 
  private:
   std::size_t size_ = 0;
-  report reports_[capacity];
+  report reports_[capacity + spare];
 };
 
 /// A table that left the tree, with all tables below it. Hardware may walk it until the flush is done.

@@ -57,18 +57,12 @@ template <class F>
 struct status_harvest {
   using word = typename F::word;
   harvest_rule rule;
-  bool keeps_accessed = false, keeps_dirty = false;
 
-  /// Leaf `e` with the status that is taken.
-  word taken(const F& f, word e) const {
-    return keeps_accessed || keeps_dirty ? f.without_status(e, keeps_accessed, keeps_dirty) : e;
-  }
-  status_harvest(const F& f, runtime::harvest what, unsigned level)
-      : keeps_accessed(!includes(what, runtime::harvest::accessed)), keeps_dirty(!includes(what, runtime::harvest::dirty)) {
+  status_harvest(const F& f, runtime::harvest what, unsigned level) {
     rule.leaf = f.rule(level).leaf;
     const word all = ~word{0};
-    if (!keeps_accessed) rule.accessed = all & ~f.without_status(all, true, false);
-    if (keeps_dirty) return;
+    if (includes(what, runtime::harvest::accessed)) rule.accessed = all & ~f.without_status(all, true, false);
+    if (!includes(what, runtime::harvest::dirty)) return;
     if constexpr (F::breaks && requires { F::SW_DIRTY; }) {
       rule.dirty = F::SW_DIRTY;
       rule.dirty_pair = F::DBM | F::S2AP_W;
@@ -90,16 +84,25 @@ class leaf_reports {
   using word = typename F::word;
   explicit leaf_reports(const F& f) : f_(f), outside_address_(~(f.rule(0).leaf_address | f.rule(0).high_bits)) {}
 
-  /// @param e  the leaf of `first`, without status that is not to be reported
-  report of(word e, gfn first, std::uint64_t pages, report::kind what) {
+  /// @param e  the leaf of `first`
+  report removed(word e, gfn first, std::uint64_t pages) {
+    return {{first, pages}, f_.output(e, 0), attributes_in(e), report::kind::removed, f_.accessed(e), f_.dirty(e)};
+  }
+  /// @param e  the leaf of `first` as it was before `s` took status from it
+  report harvested(const status_harvest<F>& s, word e, gfn first, std::uint64_t pages) {
+    const word stays = e & ~(s.rule.accessed | s.rule.dirty);
+    return {{first, pages}, f_.output(e, 0), attributes_in(stays), report::kind::harvested, (e & s.rule.accessed) != 0, s.rule.is_dirty(e)};
+  }
+
+ private:
+  attributes attributes_in(word e) {
     if (const word key = e & outside_address_; key != key_) {
       key_ = key;
       attributes_ = f_.attributes_of(e, 0);
     }
-    return {{first, pages}, f_.output(e, 0), attributes_, what, f_.accessed(e), f_.dirty(e)};
+    return attributes_;
   }
 
- private:
   const F& f_;
   const word outside_address_;
   word key_ = ~word{0};  // has address bits, so no key is like that

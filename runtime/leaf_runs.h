@@ -45,20 +45,17 @@ class leaf_runs {
     return done;
   }
 
-  /// Takes the status of as many as there is room for reports, of level 0.
+  /// Takes the status of leaves of level 0. There is room for reports.
   std::uint32_t take_status(const status_harvest<F>& s, slot at, gfn g, std::uint32_t n) {
-    constexpr std::uint32_t most = 512;
+    constexpr std::uint32_t most = report_queue::spare;
     std::uint32_t index[most];
     word old[most];
-    const std::size_t room = m_.reports.left();
     if (n > most) n = most;
-    if (n > room) n = static_cast<std::uint32_t>(room);
     const std::uint32_t found = ops_.harvest_live(at.address(), n, s.rule, index, old);
     constexpr std::uint64_t pages = std::uint64_t{1} << (F::base_shift - arch::page_shift);
-    for (std::uint32_t i = 0; i < found; ++i) w_.note_stale_run({g + index[i] * pages, pages}, 0, 1);
+    w_.note_stale_leaves(g, {index, found}, pages);
     if (c_.where.options.reports.receive) {
-      for (std::uint32_t i = 0; i < found; ++i)
-        m_.reports.add(reports_.of(s.taken(f_, old[i]), g + index[i] * pages, pages, report::kind::harvested));
+      for (std::uint32_t i = 0; i < found; ++i) m_.reports.add(reports_.harvested(s, old[i], g + index[i] * pages, pages));
     }
     c_.count.entries_written += found;
     return n;
@@ -112,7 +109,7 @@ class leaf_runs {
   }
 
   /// Reports all leaves of a level-0 table that nobody can reach any more. True if it left all entries empty.
-  bool tell_all(slot table, gfn first, report_stream& out) {
+  bool tell_all(slot table, gfn first) {
     const std::uint32_t n = s_.entries(0);
     const bool in_runs = !f_.status_bits() && s_.group_bits[0] == 0;
     for (std::uint32_t i = 0; i < n;) {
@@ -123,7 +120,7 @@ class leaf_runs {
         report r = t_.report_of(t_.shared_status(table[i], e, 0, g), 0, g, report::kind::removed);
         if (in_runs && table[i].load() == e) done = ops_.take_run(table[i].address(), n - i, step_of(e, 0), f_.empty(0));
         r.range.pages = std::uint64_t{done} << s_.shift[0];
-        out.add(r);
+        tell_settled(r);
       } else if (e == f_.empty(0)) {
         done = ops_.first_not(table[i].address(), n - i, e);
         if (done == 0) done = 1;
@@ -131,6 +128,13 @@ class leaf_runs {
       i += done;
     }
     return in_runs && all_empty(table, 0);
+  }
+  /// Reports what is final already, after the flush.
+  void tell_settled(const report& r) {
+    const observer& to = c_.where.options.reports;
+    if (!to.receive) return;
+    if (m_.reports.left() == 0) m_.reports.deliver_settled(to, c_.cpu.index);
+    m_.reports.add(r);
   }
   /// True if all entries of a table will be empty when the commit is done.
   bool all_empty(slot table, unsigned level) const {
@@ -256,7 +260,7 @@ class leaf_runs {
   void tell_removed(word e, unsigned level, gfn g, std::uint32_t n) {
     if (!c_.where.options.reports.receive) return;
     const std::uint64_t pages = std::uint64_t{n} << s_.shift[level];
-    if (level == 0) return m_.reports.add(reports_.of(e, g, pages, report::kind::removed));
+    if (level == 0) return m_.reports.add(reports_.removed(e, g, pages));
     report r = t_.report_of(e, level, g, report::kind::removed);
     r.range.pages = pages;
     m_.reports.add(r);

@@ -21,34 +21,35 @@ class settlement {
   /// Delivers reports and frees removed tables. After the flush and in no phase: once the phases of others that were in
   /// progress are over too, nothing changes in these tables any more, and lookups notice that they went.
   void settle() {
-    report_stream out(c_.where.options.reports, c_.cpu.index);
-    for (const report& r : m_.reports.all()) out.add(r);
-    m_.reports.clear();
-    if (m_.removed.all().empty()) return;
+    if (!m_.removed.all().empty()) free_removed();
+    m_.reports.deliver(c_.where.options.reports, c_.cpu.index);
+  }
+
+ private:
+  void free_removed() {
     c_.where.note_unlinked();
     c_.cpus.wait_for_phases(c_.cpu.index, c_.host);
     c_.where.move_version();
-    for (const removed_table& r : m_.removed.all()) free_tree(r, out);
+    for (const removed_table& r : m_.removed.all()) free_tree(r);
     m_.removed.clear();
     c_.where.count_tables(-std::exchange(freed_, 0), -std::exchange(freed_bytes_, 0));
   }
 
- private:
-  void free_tree(const removed_table& r, report_stream& out) {
+  void free_tree(const removed_table& r) {
     const bool reported = c_.where.options.reports.receive != nullptr;
     bool emptied = r.emptied;
     if (!emptied && r.level == 0) {
-      if (reported) emptied = runs_.tell_all(t_.at(r.table), r.first, out);
+      if (reported) emptied = runs_.tell_all(t_.at(r.table), r.first);
     } else if (!emptied && r.level == 1 && !reported) {
       give_leaf_tables(t_.at(r.table));
     } else if (!emptied) {
-      free_below(r, out);
+      free_below(r);
     }
     c_.where.pools[r.level]->give(c_.cpu.index, {r.table, emptied && runs_.clear_frame_fits(r.level)});
     count(r.level, 1);
   }
 
-  void free_below(const removed_table& r, report_stream& out) {
+  void free_below(const removed_table& r) {
     const slot first = t_.at(r.table);
     for (std::uint32_t i = 0; i < s_.entries(r.level); ++i) {
       const gfn g = r.first + (std::uint64_t{i} << s_.shift[r.level]);
@@ -57,8 +58,8 @@ class settlement {
       constexpr std::uint32_t ahead = 8;
       if (i + ahead < s_.entries(r.level)) t_.prefetch_below(first[i + ahead], r.level);
       if (k == kind::leaf) e = t_.shared_status(first[i], e, r.level, g);
-      if (k == kind::leaf) out.add(t_.report_of(e, r.level, g, report::kind::removed));
-      if (k == kind::table) free_tree({f_.table(e, r.level), g, r.level - 1, false}, out);
+      if (k == kind::leaf) runs_.tell_settled(t_.report_of(e, r.level, g, report::kind::removed));
+      if (k == kind::table) free_tree({f_.table(e, r.level), g, r.level - 1, false});
     }
   }
 

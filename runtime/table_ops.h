@@ -59,11 +59,11 @@ struct harvest_rule {
   [[gnu::always_inline]] constexpr bool is_paired(std::uint64_t e) const {
     return dirty_pair != 0 && (e & dirty_pair) == dirty_pair;
   }
+  [[gnu::always_inline]] constexpr bool is_dirty(std::uint64_t e) const { return (e & dirty) != 0 || is_paired(e); }
   /// The entry after: equal if there is nothing to harvest.
   [[gnu::always_inline]] constexpr std::uint64_t operator()(std::uint64_t e) const {
     if (!leaf(e)) return e;
-    const bool is_dirty = (e & dirty) != 0 || is_paired(e);
-    return e & ~(accessed | dirty | (is_paired(e) ? pair_clear : 0) | (is_dirty ? protect : 0));
+    return e & ~(accessed | dirty | (is_paired(e) ? pair_clear : 0) | (is_dirty(e) ? protect : 0));
   }
 };
 

@@ -6,32 +6,6 @@
 
 namespace quire::runtime {
 
-/// Delivers reports, neighbours joined. The last one goes out with the stream's end.
-class report_stream {
- public:
-  report_stream(const observer& o, unsigned cpu) : to_(o), cpu_(cpu) {}
-  ~report_stream() { send(); }
-  report_stream(const report_stream&) = delete;
-  report_stream& operator=(const report_stream&) = delete;
-
-  void add(const report& r) {
-    if (held_ && last_.extend(r)) return;
-    send();
-    last_ = r;
-    held_ = true;
-  }
-
- private:
-  void send() const {
-    if (held_ && to_.receive) to_.receive(to_.context, cpu_, last_);
-  }
-
-  const observer& to_;
-  const unsigned cpu_;
-  bool held_ = false;
-  report last_;
-};
-
 /// A view: holds nothing of its own.
 template <class F>
 class tables {

@@ -98,8 +98,9 @@ void quire_tables::flush(void* context, unsigned /*cpu*/, const runtime::flush_p
   }
 }
 
-void quire_tables::hear(void* context, unsigned /*cpu*/, const runtime::report& r) {
-  static_cast<quire_tables*>(context)->counts_.reported += r.range.pages;
+void quire_tables::hear(void* context, unsigned /*cpu*/, std::span<const runtime::report> reports) {
+  std::uint64_t& heard = static_cast<quire_tables*>(context)->counts_.reported;
+  for (const runtime::report& r : reports) heard += r.range.pages;
 }
 
 template <class Update>

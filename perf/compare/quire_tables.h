@@ -64,7 +64,7 @@ class quire_tables final : public contestant {
   static void release(void* context, void* memory, std::size_t bytes);
   static bool allocate_tables(void* context, std::size_t bytes, std::size_t align, std::uint64_t* physical);
   static void flush(void* context, unsigned cpu, const runtime::flush_plan& plan);
-  static void hear(void* context, unsigned cpu, const runtime::report& r);
+  static void hear(void* context, unsigned cpu, std::span<const runtime::report> reports);
 
   /// Calls `update(state)` in a section, or outside of any, as the mode says.
   template <class Update>

@@ -60,10 +60,12 @@ class native_side : public side {
         machine.start(p, {.cpus = cpus, .pool = {.cache_frames = 4, .refill_frames = 4}, .max_cpus = 0}) ==
         runtime::status::ok);
     const runtime::observer reports = {
-        this, [](void* c, unsigned cpu, const runtime::report& r) {
-          static_cast<native_side*>(c)->hear({cpu, r.range.first.value, r.range.pages, r.out.value,
-                                              static_cast<unsigned>(r.attr.access),
-                                              static_cast<unsigned>(r.what), r.dirty});
+        this, [](void* c, unsigned cpu, std::span<const runtime::report> all) {
+          for (const runtime::report& r : all) {
+            static_cast<native_side*>(c)->hear({cpu, r.range.first.value, r.range.pages, r.out.value,
+                                                static_cast<unsigned>(r.attr.access),
+                                                static_cast<unsigned>(r.what), r.dirty});
+          }
         }};
     REQUIRE(machine.create_space(0, format, {.max_leaf_level = 1, .reports = reports}, space) ==
             runtime::status::ok);

@@ -54,8 +54,9 @@ class world {
     host.flush = [](void*, unsigned, const runtime::flush_plan&) {};
     if (checks_cpu) host.current_cpu = [](void*) { return bulk::current_cpu(); };
     REQUIRE(m.start(host, {most_workers + 1, {0, 1}, 0}) == status::ok);
-    const runtime::observer reports{this, [](void* context, unsigned cpu, const runtime::report& r) {
-                                      static_cast<world*>(context)->heard[cpu].push_back(r);
+    const runtime::observer reports{this, [](void* context, unsigned cpu, std::span<const runtime::report> all) {
+                                      auto& to = static_cast<world*>(context)->heard[cpu];
+                                      to.insert(to.end(), all.begin(), all.end());
                                     }};
     const auto make = [&](const auto& format) {
       return m.create_space(0, format, {arch::level_limit - 1, reports}, s);

@@ -96,12 +96,15 @@ void world::prepare_platform() {
   host_.current_cpu = [](void* /*context*/) { return here().cpu; };
 }
 
-void world::hear(void* context, unsigned /*cpu*/, const runtime::report& r) {
-  world& w = self(context);
+void world::hear(void* context, unsigned /*cpu*/, std::span<const runtime::report> reports) {
+  for (const runtime::report& r : reports) self(context).note_reported(r);
+}
+
+void world::note_reported(const runtime::report& r) {
   if (!r.dirty) return;
-  const std::uint64_t now = w.tick();
+  const std::uint64_t now = tick();
   for (std::uint64_t i = 0; i < r.range.pages; ++i) {
-    page_marks* p = w.marks(r.range.first + i);
+    page_marks* p = marks(r.range.first + i);
     if (!p) continue;
     raise_to(p->reported, now);
     p->times_reported.fetch_add(1, std::memory_order_relaxed);  // relaxed: read when all threads have ended

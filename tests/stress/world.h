@@ -132,7 +132,8 @@ class world {
     std::size_t base;
   };
   static constexpr std::uint64_t low(std::uint64_t v) { return v & ((std::uint64_t{1} << page_bits) - 1); }
-  static void hear(void* context, unsigned cpu, const runtime::report& r);
+  static void hear(void* context, unsigned cpu, std::span<const runtime::report> reports);
+  void note_reported(const runtime::report& r);
   void prepare_platform();
   void track(gfn_range r);
 

@@ -79,10 +79,12 @@ guest_base::guest_base(const options& o)
   REQUIRE(started == status::ok);
 }
 
-void guest_base::hear(void* context, unsigned /*cpu*/, const runtime::report& r) {
+void guest_base::hear(void* context, unsigned /*cpu*/, std::span<const runtime::report> reports) {
   guest_base& g = self(context);
-  if (g.recording) g.reports.push_back(r);
-  if (g.on_report) g.on_report(r);
+  for (const runtime::report& r : reports) {
+    if (g.recording) g.reports.push_back(r);
+    if (g.on_report) g.on_report(r);
+  }
 }
 
 std::optional<mapping> guest_base::in_tables(gfn g) {

@@ -116,7 +116,7 @@ class guest_base {
   }
 
  private:
-  static void hear(void* context, unsigned cpu, const runtime::report& r);
+  static void hear(void* context, unsigned cpu, std::span<const runtime::report> reports);
 
   std::unique_ptr<std::byte[]> memory_;
   std::span<std::byte> table_memory_;

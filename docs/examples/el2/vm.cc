@@ -52,15 +52,17 @@ runtime::platform make_platform() {
 }
 
 // Final when they come: no cpu can use, or mark, what they report.
-void note_report(void*, unsigned cpu, const runtime::report& r) {
+void note_reports(void*, unsigned cpu, std::span<const runtime::report> reports) {
   tally& count = all_cpus[cpu].count;
-  if (r.what == runtime::report::kind::removed) {
-    count.removed += r.range.pages;
-    if (r.accessed) count.removed_accessed += r.range.pages;
-    if (r.dirty) count.removed_dirty += r.range.pages;
-  } else {
-    if (r.accessed) count.accessed += r.range.pages;
-    if (r.dirty) count.dirty += r.range.pages;
+  for (const runtime::report& r : reports) {
+    if (r.what == runtime::report::kind::removed) {
+      count.removed += r.range.pages;
+      if (r.accessed) count.removed_accessed += r.range.pages;
+      if (r.dirty) count.removed_dirty += r.range.pages;
+    } else {
+      if (r.accessed) count.accessed += r.range.pages;
+      if (r.dirty) count.dirty += r.range.pages;
+    }
   }
 }
 
@@ -95,7 +97,7 @@ void vm::create(bool lazy) {
   format_.dbm = true;
   format_.tlbi_ranges = EL2_READ(id_aa64isar0_el1) >> 56 >= 2;
   must(machine_.start(make_platform(), {.cpus = cpus, .pool = {}}));
-  must(machine_.create_space(0, format_, {.max_leaf_level = 1, .reports = {nullptr, note_report}}, space_));
+  must(machine_.create_space(0, format_, {.max_leaf_level = 1, .reports = {nullptr, note_reports}}, space_));
 }
 
 served vm::serve(cpu& self, u64 address, abort_syndrome why) {

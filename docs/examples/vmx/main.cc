@@ -46,9 +46,11 @@ void flush(void*, unsigned, const runtime::flush_plan& plan) {
   }
 }
 
-void note_report(void*, unsigned, const runtime::report& r) {
-  removed += r.range.pages;
-  if (r.dirty) removed_dirty += r.range.pages;
+void note_reports(void*, unsigned, std::span<const runtime::report> reports) {
+  for (const runtime::report& r : reports) {
+    removed += r.range.pages;
+    if (r.dirty) removed_dirty += r.range.pages;
+  }
 }
 
 void make_guest() {
@@ -70,7 +72,7 @@ void make_guest() {
   format.access_dirty = true;
   new (machine_memory) runtime::machine;
   must(machine().start(host, {}));
-  must(machine().create_space(0, format, {.max_leaf_level = 0, .reports = {nullptr, note_report}}, guest));
+  must(machine().create_space(0, format, {.max_leaf_level = 0, .reports = {nullptr, note_reports}}, guest));
   for (u64 i = 0; i < ram_pages; ++i) frames[i] = ram_first / arch::page_bytes + i;
 }
 
