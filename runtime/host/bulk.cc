@@ -103,21 +103,28 @@ struct bulk::job {
                                    std::memory_order_relaxed);  // relaxed: likewise
   }
 
-  // On a thread that drives the cpu of worker `w`.
-  void do_unit(unsigned w, bulk_unit& u) {
-    const std::uint32_t pieces = u.end - u.first;
-    while (u.done < pieces && !stopped()) {
+  // On a thread that drives the cpu of worker `w`: those from `done` on, piece(i) each.
+  template <class Piece>
+  void do_pieces(unsigned w, std::uint32_t pieces, std::uint32_t& done, Piece piece) {
+    while (done < pieces && !stopped()) {
       lazy_state* l = runtime.enter(cpus[w], where);
       if (!l) return fail(status::no_memory);
-      const std::uint32_t end = std::min(pieces, u.done + section_updates);
-      status done = status::ok;
-      std::uint32_t queued = u.done;
-      while (queued < end && (done = apply(l, work.pieces[u.first + queued])) == status::ok) ++queued;
+      const std::uint32_t end = std::min(pieces, done + section_updates);
+      status last = status::ok;
+      std::uint32_t queued = done;
+      while (queued < end && (last = apply(l, piece(queued))) == status::ok) ++queued;
       const status left = runtime.leave(l);
       if (left != status::ok) return fail(left);
-      u.done = queued;
-      if (done != status::ok) return fail(done);
+      done = queued;
+      if (last != status::ok) return fail(last);
     }
+  }
+  void do_unit(unsigned w, bulk_unit& u) {
+    do_pieces(w, u.end - u.first, u.done, [&](std::uint32_t i) { return work.piece(u, i); });
+  }
+  void do_lone(unsigned w) {
+    bulk_division::lone_pieces& own = work.lone[w];
+    do_pieces(w, static_cast<std::uint32_t>(own.pieces.size()), own.done, [&](std::uint32_t i) { return own.pieces[i]; });
   }
 
   void work_as(unsigned w) {
@@ -174,7 +181,7 @@ bulk_result bulk::run(space& s, const std::stop_token& stop, Divide divide, Appl
         std::vector<std::uint64_t>(workers())};
   for (unsigned w = 0; w < workers(); ++w) {
     const driving me(cpus_[w]);
-    j.do_unit(w, work.lone[w]);
+    j.do_lone(w);
     j.shares[w].reset(work.shares[w], work.shares[w + 1]);
   }
   result.path_ns = thread_ns() - start;

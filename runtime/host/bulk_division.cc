@@ -28,7 +28,7 @@ class cutter {
 
   /// In ascending order.
   void add_above_units(const bulk_piece& p) {
-    std::vector<bulk_piece>& all = lone_.front();
+    std::vector<bulk_piece>& all = lone_.front().pieces;
     if (!all.empty() && all.back().extent == p.extent && all.back().range.end() == p.range.first) {
       all.back().range.pages += p.range.pages;
     } else {
@@ -36,41 +36,52 @@ class cutter {
     }
   }
 
-  /// Cuts `p` at the ends of units; in ascending order.
-  /// @param first_leaf  gives the size, in pages, of the first leaf of a piece: what has to link the unit's
-  /// table. Null:
-  ///                    the tables are there
+  /// Cuts `p`, of an extent, at the ends of units; in ascending order.
+  /// @param first_leaf  gives the size, in pages, of the first leaf of a piece: what has to link the unit's table
   template <class FirstLeaf>
   void add(bulk_piece p, FirstLeaf first_leaf) {
     while (p.range.pages > 0) {
-      const std::uint64_t inside = std::min(unit_end(p.range.first) - p.range.first, p.range.pages);
-      bulk_piece part = split(p, inside);
-      const gfn unit = unit_first(part.range.first);
-      const unsigned w = worker_of(unit.value >> (s_.shift[level_] + s_.index_bits[level_]), workers_);
-      std::vector<open_unit>& own = shared_[w];
-      if (own.empty() || own.back().first != unit) {
-        own.push_back({unit, {}});
-        if (const std::uint64_t pages = first_leaf(part); pages > 0) lone_[w].push_back(split(part, pages));
+      if (p.range.first < open_end_) {
+        open_->end = p.extent + 1;
+        if (p.range.end() <= open_end_) return;
+        split(p, open_end_ - p.range.first);
+      } else {
+        open_unit(p, first_leaf(p));
       }
-      if (part.range.pages > 0) own.back().pieces.push_back(part);
     }
   }
 
+  /// Part of a range in one unit, whose table is there.
+  void add(gfn_range r) { units_of(r.first).push_back({r, 0, 1, 0}); }
+
   void finish(bulk_division& p) {
-    for (const std::vector<bulk_piece>& all : lone_) p.lone.push_back(put(p, all));
-    for (const std::vector<open_unit>& own : shared_) {
+    std::size_t most_left = 0;
+    for (const bulk_division::lone_pieces& l : lone_) most_left += l.pieces.size();
+    p.lone = std::move(lone_);
+    for (const std::vector<bulk_unit>& own : shared_) {
       p.shares.push_back(static_cast<std::uint32_t>(p.units.size()));
-      for (const open_unit& u : own) p.units.push_back(put(p, u.pieces));
+      p.units.insert(p.units.end(), own.begin(), own.end());
     }
     p.shares.push_back(static_cast<std::uint32_t>(p.units.size()));
-    p.left.reserve(p.pieces.size());
+    for (const bulk_unit& u : p.units) most_left += u.end - u.first;
+    p.left.reserve(most_left);
   }
 
  private:
-  struct open_unit {
-    gfn first;
-    std::vector<bulk_piece> pieces;
-  };
+  unsigned worker_at(gfn g) const {
+    return worker_of(g.value >> (s_.shift[level_] + s_.index_bits[level_]), workers_);
+  }
+  std::vector<bulk_unit>& units_of(gfn g) { return shared_[worker_at(g)]; }
+
+  // The unit that `p` begins in, whose table so many pages at its front link: they are taken off.
+  void open_unit(bulk_piece& p, std::uint64_t linking) {
+    open_end_ = unit_end(p.range.first);
+    std::vector<bulk_unit>& own = units_of(p.range.first);
+    lone_[worker_at(p.range.first)].pieces.push_back(split(p, linking));
+    const std::uint32_t first = p.extent + (p.range.pages == 0);
+    own.push_back({{p.range.first, open_end_ - p.range.first}, first, first, 0});
+    open_ = &own.back();
+  }
 
   // Takes so many pages off the front of `p`.
   static bulk_piece split(bulk_piece& p, std::uint64_t pages) {
@@ -79,17 +90,14 @@ class cutter {
     p.out = p.out + pages;
     return front;
   }
-  static bulk_unit put(bulk_division& p, const std::vector<bulk_piece>& pieces) {
-    const auto first = static_cast<std::uint32_t>(p.pieces.size());
-    p.pieces.insert(p.pieces.end(), pieces.begin(), pieces.end());
-    return {first, static_cast<std::uint32_t>(p.pieces.size()), 0};
-  }
 
   const geometry& s_;
   const unsigned level_;
   const unsigned workers_;
-  std::vector<std::vector<bulk_piece>> lone_;   // by worker
-  std::vector<std::vector<open_unit>> shared_;  // by worker
+  std::vector<bulk_division::lone_pieces> lone_;  // by worker
+  std::vector<std::vector<bulk_unit>> shared_;    // by worker
+  bulk_unit* open_ = nullptr;  // the newest
+  gfn open_end_{0};            // of its table
 };
 
 // Pages of the leaf, or group of leaves, that a map puts at the front of `p`.
@@ -136,13 +144,21 @@ unsigned bulk_division::level_of(const geometry& s) {
   return level;
 }
 
+bulk_piece bulk_division::piece(const bulk_unit& u, std::uint32_t i) const {
+  if (extents.empty()) return {u.range, {}, 0};
+  const bulk_extent& e = extents[u.first + i];
+  const gfn from = std::max(e.range.first, u.range.first), to = std::min(e.range.end(), u.range.end());
+  return {{from, to - from}, e.out + (from - e.range.first), u.first + i};
+}
+
 void bulk_division::find_left() {
   left.clear();
-  const auto add = [this](const bulk_unit& u) {
-    for (std::uint32_t i = u.first + u.done; i < u.end; ++i) left.push_back(pieces[i].range);
-  };
-  for (const bulk_unit& u : lone) add(u);
-  for (const bulk_unit& u : units) add(u);
+  for (const lone_pieces& l : lone) {
+    for (std::uint32_t i = l.done; i < l.pieces.size(); ++i) left.push_back(l.pieces[i].range);
+  }
+  for (const bulk_unit& u : units) {
+    for (std::uint32_t i = u.done; i < u.end - u.first; ++i) left.push_back(piece(u, i).range);
+  }
   std::sort(left.begin(), left.end(),
             [](const gfn_range& a, const gfn_range& b) { return a.first < b.first; });
   std::size_t n = 0;
@@ -167,6 +183,7 @@ status divide_extents(const space& s, std::span<const bulk_extent> extents, unsi
     cut_extent(s, extents[i], static_cast<std::uint32_t>(i), c);
   }
   c.finish(p);
+  p.extents = extents;
   return status::ok;
 }
 
@@ -194,7 +211,7 @@ status divide_range(machine& m, lazy_state* l, const space& s, gfn_range r, unsi
     if (!look.found) break;
     const gfn from = std::max(look.cut.unit_first(look.at), r.first);
     g = std::min(look.cut.unit_end(look.at), r.end());
-    look.cut.add({{from, g - from}, {}, 0}, [](const bulk_piece&) { return std::uint64_t{0}; });
+    look.cut.add({from, g - from});
   }
   look.cut.finish(p);
   return status::ok;

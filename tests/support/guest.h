@@ -98,6 +98,7 @@ class guest_base {
   std::optional<std::uint64_t> frames_left;
   unsigned record_allocations = 0;  ///< calls of platform::allocate so far
   unsigned table_allocations = 0;   ///< calls of platform::allocate_tables so far
+  unsigned calls_with_reports = 0;  ///< of the observer
   unsigned on_cpu = 0;              ///< see options::checks_cpu
 
   bool recording = true;  ///< off: flushes, reports and hooks are not recorded, only handed on
