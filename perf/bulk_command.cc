@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "perf/bulk_limits.h"
 #include "perf/bulk_report.h"
 #include "perf/command.h"
 #include "perf/json_file.h"
@@ -38,8 +39,9 @@ std::string measure(bulk_report& r, bulk_memory& memory) {
   for (const unsigned threads : r.options.threads) r.points.push_back({threads, {}});
   for (std::uint64_t done = 0; done < r.options.repeats; ++done) {
     for (bulk_point& p : r.points) {
-      const std::string wrong =
-          run_bulk_guest(r.options, r.layout, memory, p.threads, bulk_way::timed, p.runs.emplace_back());
+      bulk_run& run = p.runs.emplace_back();
+      std::string wrong = run_bulk_guest(r.options, r.layout, memory, p.threads, bulk_way::timed, run);
+      if (wrong.empty()) wrong = measure_bulk_limits(r.layout, memory, p.threads, run);
       if (!wrong.empty()) return fmt::format("--threads {}: {}", p.threads, wrong);
     }
     line.show(done + 1, r.options.repeats);

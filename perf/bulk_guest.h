@@ -13,9 +13,10 @@
 
 namespace quire::perf {
 
-/// What is timed, in this order.
-enum class bulk_operation : std::uint8_t { populate, harvest, protect, tear_down };
-inline constexpr std::string_view bulk_operation_names[] = {"populate", "harvest", "protect", "tear_down"};
+/// What is timed, in this order; the last two without a guest, see bulk_limits.h.
+enum class bulk_operation : std::uint8_t { populate, harvest, protect, tear_down, limit_fill, limit_read };
+inline constexpr std::string_view bulk_operation_names[] = {"populate",  "harvest",    "protect",
+                                                            "tear_down", "limit_fill", "limit_read"};
 inline constexpr std::size_t bulk_operations = std::size(bulk_operation_names);
 
 /// What one guest gave.

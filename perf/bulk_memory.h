@@ -33,6 +33,10 @@ class bulk_memory {
     return tables_->allocate(bytes, align, physical);
   }
   std::uint64_t used() const { return tables_->used(); }
+  /// The first bytes, while no machine uses them.
+  std::span<std::uint64_t> words(std::size_t bytes) const {
+    return {reinterpret_cast<std::uint64_t*>(block_.data()), bytes / sizeof(std::uint64_t)};
+  }
 
  private:
   std::mutex lock_;

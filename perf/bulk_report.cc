@@ -173,6 +173,8 @@ std::string bulk_report::explanation() {
          "             (--touched), at random, walked as hardware does, which sets A and D\n"
          "  protect    takes write access from all of it\n"
          "  tear_down  unmaps all of it and destroys the space\n"
+         "  limit_fill, limit_read  no guest: as many bytes as its tables take, stored, then read, by the same "
+         "threads\n"
          "Threads are TBB's, in an arena for each NUMA node; they do units of one table of at most 2 GiB "
          "(EPT: 1 GiB).\n"
          "Flushes are planned and counted, not executed. Table memory is touched before anything is timed, "

@@ -92,10 +92,10 @@ class entry_writer {
     m_.stale.add(r, level, false);
   }
 
-  /// Likewise, leaves of level 0 of one table: those so many places behind the one of `first`, in order.
-  void note_stale_leaves(gfn first, std::span<const std::uint32_t> places, std::uint64_t pages) {
+  /// Likewise, leaves of one table: those so many places behind the one of `first`, in order.
+  void note_stale_leaves(gfn first, std::span<const std::uint32_t> places, unsigned level) {
     c_.count.flush_requested += places.size();
-    m_.stale.add_leaves(first, places, pages);
+    m_.stale.add_leaves(first, places, s_.slot_pages(level), level);
   }
 
   /// Formats whose valid entries change by instruction: holds back a change of many neighbours, to (e & keep) | set.

@@ -34,10 +34,10 @@ class gather {
       whole_ = true;
     }
   }
-  /// What entries of level 0 of one table stood for: those so many places behind the one of `first`, in order.
-  void add_leaves(gfn first, std::span<const std::uint32_t> places, std::uint64_t pages) {
-    if (!places.empty()) levels_ |= 1;
-    for (std::size_t i = 0; i < places.size() && !whole_; ++i) add({first + places[i] * pages, pages}, 0, false);
+  /// What leaves of one table stood for, `pages` each: those so many places behind the one of `first`, in order.
+  void add_leaves(gfn first, std::span<const std::uint32_t> places, std::uint64_t pages, unsigned level) {
+    if (!places.empty()) levels_ = static_cast<std::uint8_t>(levels_ | 1u << level);
+    for (std::size_t i = 0; i < places.size() && !whole_; ++i) add({first + places[i] * pages, pages}, level, false);
   }
   /// True if the newest range lies in `r`, or all is stale.
   bool reaches(gfn_range r) const { return whole_ || (size_ > 0 && ranges_[size_ - 1].overlaps(r)); }

@@ -88,10 +88,11 @@ class leaf_reports {
   report removed(word e, gfn first, std::uint64_t pages) {
     return {{first, pages}, f_.output(e, 0), attributes_in(e), report::kind::removed, f_.accessed(e), f_.dirty(e)};
   }
-  /// @param e  the leaf of `first` as it was before `s` took status from it
-  report harvested(const status_harvest<F>& s, word e, gfn first, std::uint64_t pages) {
+  /// @param e  the leaf of `first`, of any level, as it was before `s` took status from it
+  report harvested(const status_harvest<F>& s, word e, unsigned level, gfn first, std::uint64_t pages) {
     const word stays = e & ~(s.rule.accessed | s.rule.dirty);
-    return {{first, pages}, f_.output(e, 0), attributes_in(stays), report::kind::harvested, (e & s.rule.accessed) != 0, s.rule.is_dirty(e)};
+    const attributes a = level == 0 ? attributes_in(stays) : f_.attributes_of(stays, level);
+    return {{first, pages}, f_.output(e, level), a, report::kind::harvested, (e & s.rule.accessed) != 0, s.rule.is_dirty(e)};
   }
 
  private:

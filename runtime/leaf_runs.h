@@ -27,9 +27,7 @@ class leaf_runs {
       case operation::map: return k == kind::empty ? map(u, at, level, g, n) : 0;
       case operation::unmap: return k == kind::leaf ? unmap(at, e, level, g, n) : k == kind::empty ? skip(at, level, n) : 0;
       case operation::protect: return k == kind::leaf ? protect(u, at, e, level, g, n) : 0;
-      case operation::harvest:
-        // What this commit has parked is new: it has no status yet.
-        return level == 0 && f_.status_bits() ? take_status({f_, u.kind.what(), 0}, at, g, n) : 0;
+      case operation::harvest: return f_.status_bits() ? harvest(u, at, e, level, g, n) : 0;
     }
     return 0;
   }
@@ -45,17 +43,17 @@ class leaf_runs {
     return done;
   }
 
-  /// Takes the status of leaves of level 0. There is room for reports.
-  std::uint32_t take_status(const status_harvest<F>& s, slot at, gfn g, std::uint32_t n) {
+  /// Takes the status of leaves, among which are no tables. There is room for reports.
+  std::uint32_t take_status(const status_harvest<F>& s, slot at, unsigned level, gfn g, std::uint32_t n) {
     constexpr std::uint32_t most = report_queue::spare;
     std::uint32_t index[most];
     word old[most];
     if (n > most) n = most;
     const std::uint32_t found = ops_.harvest_live(at.address(), n, s.rule, index, old);
-    constexpr std::uint64_t pages = std::uint64_t{1} << (F::base_shift - arch::page_shift);
-    w_.note_stale_leaves(g, {index, found}, pages);
+    const std::uint64_t pages = s_.slot_pages(level);
+    w_.note_stale_leaves(g, {index, found}, level);
     if (c_.where.options.reports.receive) {
-      for (std::uint32_t i = 0; i < found; ++i) m_.reports.add(reports_.harvested(s, old[i], g + index[i] * pages, pages));
+      for (std::uint32_t i = 0; i < found; ++i) m_.reports.add(reports_.harvested(s, old[i], level, g + index[i] * pages, pages));
     }
     c_.count.entries_written += found;
     return n;
@@ -117,7 +115,7 @@ class leaf_runs {
       word e = w_.logical(table[i]);
       std::uint32_t done = 1;
       if (f_.kind(e, 0) == kind::leaf) {
-        report r = t_.report_of(t_.shared_status(table[i], e, 0, g), 0, g, report::kind::removed);
+        report r = reports_.removed(t_.shared_status(table[i], e, 0, g), g, 0);
         if (in_runs && table[i].load() == e) done = ops_.take_run(table[i].address(), n - i, step_of(e, 0), f_.empty(0));
         r.range.pages = std::uint64_t{done} << s_.shift[0];
         tell_settled(r);
@@ -130,7 +128,7 @@ class leaf_runs {
     return in_runs && all_empty(table, 0);
   }
   /// Reports what is final already, after the flush.
-  void tell_settled(const report& r) {
+  [[gnu::always_inline]] void tell_settled(const report& r) {
     const observer& to = c_.where.options.reports;
     if (!to.receive) return;
     if (m_.reports.left() == 0) m_.reports.deliver_settled(to, c_.cpu.index);
@@ -313,6 +311,17 @@ class leaf_runs {
     if (!c.possible || at.load() != e) return 0;
     if constexpr (entry_writer<F>::instructed) return protect_span(at, level, g, n, c.words);
     return change_access(c, at, level, g, n);
+  }
+
+  std::uint32_t harvest(const update& u, slot at, word e, unsigned level, gfn g, std::uint32_t n) {
+    const status_harvest<F> wanted(f_, u.kind.what(), level);
+    if (level > 0) {
+      if (f_.kind(e, level) == kind::empty) return skip(at, level, n);
+      // Up to the next table. What this commit has parked is new and is none of these: it has no status yet.
+      n = ops_.match_run(at.address(), n, e, 0, wanted.rule.leaf.any | wanted.rule.leaf.mask);
+      if (n == 0 || f_.kind(e, level) != kind::leaf) return 0;
+    }
+    return take_status(wanted, at, level, g, n);
   }
 
   // As table_ops::change_run(), against hardware that sets status meanwhile.

@@ -108,7 +108,7 @@ class table_sweep {
     return each_table(g, u.range.end(), [&](slot at, std::uint32_t, gfn page, std::uint32_t n) {
       std::uint32_t done = 0;
       while (done < n && reports_.left() > 0) {
-        done += runs_.take_status(wanted, at[done], page + (std::uint64_t{done} << page_bits), n - done);
+        done += runs_.take_status(wanted, at[done], 0, page + (std::uint64_t{done} << page_bits), n - done);
       }
       return done;
     });

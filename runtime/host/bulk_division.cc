@@ -36,14 +36,20 @@ class cutter {
     }
   }
 
+  /// Adds an extent that lies in the newest unit, as most do. False: it does not.
+  bool extend(gfn_range r, std::uint32_t extent) {
+    if (r.end() > open_end_) return false;
+    open_->end = extent + 1;
+    return true;
+  }
   /// Cuts `p`, of an extent, at the ends of units; in ascending order.
   /// @param first_leaf  gives the size, in pages, of the first leaf of a piece: what has to link the unit's table
   template <class FirstLeaf>
   void add(bulk_piece p, FirstLeaf first_leaf) {
     while (p.range.pages > 0) {
+      if (extend(p.range, p.extent)) return;
       if (p.range.first < open_end_) {
         open_->end = p.extent + 1;
-        if (p.range.end() <= open_end_) return;
         split(p, open_end_ - p.range.first);
       } else {
         open_unit(p, first_leaf(p));
@@ -100,13 +106,16 @@ class cutter {
   gfn open_end_{0};            // of its table
 };
 
-// Pages of the leaf, or group of leaves, that a map puts at the front of `p`.
+// Pages of the leaf, or group of leaves, that a map puts at the front of `p`; those of a whole table of level 0 if it fills
+// one, which costs no more than to clear it.
 std::uint64_t first_leaf_pages(const geometry& s, const bulk_piece& p, unsigned cap) {
   unsigned level = cap;
   const auto fits = [&](std::uint64_t pages) {
     return ((p.range.first.value | p.out.value) & (pages - 1)) == 0 && pages <= p.range.pages;
   };
   while (level > 0 && !(s.leaf[level] && fits(s.slot_pages(level)))) --level;
+  const std::uint64_t table = s.table_pages(0);
+  if (level == 0 && bulk_division::level_of(s) > 0 && (p.range.first.value & (table - 1)) == 0 && table <= p.range.pages) return table;
   const std::uint64_t group = s.slot_pages(level) << s.group_bits[level];
   return fits(group) ? group : std::min(s.slot_pages(level), p.range.pages);
 }
@@ -180,7 +189,8 @@ status divide_extents(const space& s, std::span<const bulk_extent> extents, unsi
     const gfn_range r = extents[i].range;
     if (r.pages == 0 || r.first < behind || !s.shape.holds(r)) return status::bad_range;
     behind = r.end();
-    cut_extent(s, extents[i], static_cast<std::uint32_t>(i), c);
+    const auto index = static_cast<std::uint32_t>(i);
+    if (!c.extend(r, index)) cut_extent(s, extents[i], index, c);
   }
   c.finish(p);
   p.extents = extents;

@@ -16,7 +16,7 @@ unsigned processors() {
   return n;
 }
 
-const char* const operations[] = {"populate", "harvest", "protect", "tear_down"};
+const char* const operations[] = {"populate", "harvest", "protect", "tear_down", "limit_fill", "limit_read"};
 
 TEST_CASE("a guest of each format has the leaves and tables of its layout, and each operation a time") {
   const std::vector<words> choices = {{"x86-ept"},
@@ -119,7 +119,7 @@ TEST_CASE("arguments that cannot be used are refused, with value and range, befo
 }
 
 TEST_CASE("--help explains the layout of the guest, the operations and what is checked") {
-  check_help("bulk", {"stretch", "pieces", "populate", "harvest", "protect", "tear_down", "--small",
+  check_help("bulk", {"stretch", "pieces", "populate", "harvest", "protect", "tear_down", "limit_fill", "--small",
                       "--threads", "speed-up", "digest", "Exit status"});
 }
 

@@ -82,6 +82,43 @@ TEST_CASE_TEMPLATE("what was harvested and what was removed are reported apart, 
   CHECK(g.reports[1].what == report::kind::removed);
 }
 
+TEST_CASE_TEMPLATE("a range of large leaves, holes and tables side by side is harvested leaf by leaf", F, QUIRE_FORMATS) {
+  guest<F> g({.table_bytes = std::size_t{8} << 20});
+  machine& m = g.m();
+  const arch::geometry& s = g.s().shape;
+  const std::uint64_t large = s.slot_pages(1);
+  if (!g.s().backend->tracks_status(g.s()) || !s.leaf[1] || s.top() < 2) return;
+  // Slots of level 1: leaf, leaf, table, leaf, hole, hole, leaf of another access, table, leaf.
+  const auto map = [&](unsigned slot, unsigned level, perm access) {
+    REQUIRE(m.map(g.state(), {gfn{slot * large}, large}, hfn{(16 + slot) * large}, {access}, level) == status::ok);
+  };
+  for (const unsigned slot : {0u, 1u, 3u, 8u}) map(slot, 1, perm::rw);
+  map(6, 1, perm::rwx);
+  for (const unsigned slot : {2u, 7u}) map(slot, 0, perm::rw);
+  const std::uint64_t touched[] = {large + 5, 2 * large, 3 * large - s.slot_pages(0), 3 * large, 6 * large, 7 * large, 8 * large};
+  for (const std::uint64_t page : touched) REQUIRE(g.touch(gfn{page}, perm::w));
+  g.flushes.clear();
+  REQUIRE(m.harvest_status(g.state(), {gfn{0}, 9 * large}, harvest::accessed | harvest::dirty) == status::ok);
+  REQUIRE(g.reports.size() == std::size(touched));
+  for (std::size_t i = 0; i < std::size(touched); ++i) {
+    CAPTURE(i);
+    const report& r = g.reports[i];
+    const std::uint64_t slot = touched[i] / large;
+    const bool small = slot == 2 || slot == 7;
+    CHECK(r.range.first == gfn{small ? touched[i] : slot * large});
+    CHECK(r.range.pages == (small ? s.slot_pages(0) : large));
+    CHECK(r.out == hfn{16 * large + r.range.first.value});
+    CHECK(r.attr == attributes{slot == 6 ? perm::rwx : perm::rw});
+    CHECK((r.accessed && r.dirty));
+    CHECK(!g.in_tables(gfn{touched[i]})->accessed);
+    CHECK(!g.in_tables(gfn{touched[i]})->dirty);
+  }
+  CHECK(g.flushes.size() == 1);
+  CHECK(m.counts(0, g.s()).flush_requested == std::size(touched));
+  REQUIRE(m.harvest_status(g.state(), {gfn{0}, 9 * large}, harvest::accessed | harvest::dirty) == status::ok);
+  CHECK(g.reports.size() == std::size(touched));
+}
+
 TEST_CASE_TEMPLATE("harvest with write_protect takes write access from dirty leaves alone", F,
                    QUIRE_FORMATS) {
   guest<F> g;
