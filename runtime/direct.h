@@ -17,8 +17,10 @@ void unmap_leaf(const commit_context& c, arch::slot<F> at, gfn g) {
   ++c.count.updates;
   ++c.count.runs;
   ++c.count.commits;
-  report_stream out(c.where.options.reports, c.cpu.index);
-  out.add(tables<F>(c.host, c.where).report_of(old, 0, g, report::kind::removed));
+  const observer& to = c.where.options.reports;
+  if (!to.receive) return;
+  const report r = tables<F>(c.host, c.where).report_of(old, 0, g, report::kind::removed);
+  to.receive(to.context, c.cpu.index, {&r, 1});
 }
 
 }  // namespace quire::runtime
