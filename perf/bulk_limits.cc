@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "perf/compare/stopwatch.h"
+#include "runtime/host/numa_nodes.h"
 #include "runtime/table_ops.h"
 
 namespace quire::perf {
@@ -15,6 +16,23 @@ namespace {
 
 constexpr std::size_t table_words = 512;
 constexpr std::uint64_t first_word = 0x1000'0037, word_step = 0x1000;
+
+/// The calling thread has a processor of its own as long as this lives, as a worker of runtime::host::bulk has.
+class bound {
+ public:
+  explicit bound(unsigned thread) {
+    unsigned node = 0;
+    for (; node + 1 < here_.count() && thread >= here_.processors(node); ++node) thread -= here_.processors(node);
+    before_ = here_.bind(node, thread);
+  }
+  ~bound() { here_.restore(before_); }
+  bound(const bound&) = delete;
+  bound& operator=(const bound&) = delete;
+
+ private:
+  const runtime::host::numa_nodes& here_ = runtime::host::numa_nodes::here();
+  runtime::host::processor_set before_;
+};
 
 struct shares {
   std::span<std::uint64_t> words;  // whole tables, as many for each thread
@@ -30,6 +48,7 @@ struct shares {
     std::uint64_t start = 0;
     std::barrier all_there(threads, [&start]() noexcept { start = now_ns(); });
     const auto run = [&](unsigned thread) {
+      const bound to(thread);
       all_there.arrive_and_wait();
       const stopwatch watch;
       std::size_t own = 0;
