@@ -24,11 +24,12 @@ class settlement {
     report_stream out(c_.where.options.reports, c_.cpu.index);
     for (const report& r : m_.reports.all()) out.add(r);
     m_.reports.clear();
-    if (m_.removed.all().empty()) return;
+    if (m_.removed.empty()) return;
     c_.where.note_unlinked();
     c_.cpus.wait_for_phases(c_.cpu.index, c_.host);
     c_.where.move_version();
     for (const removed_table& r : m_.removed.all()) free_tree(r, out);
+    give_leaf_tables(m_.removed.unheard());
     m_.removed.clear();
     c_.where.count_tables(-std::exchange(freed_, 0), -std::exchange(freed_bytes_, 0));
   }
@@ -67,10 +68,7 @@ class settlement {
     constexpr std::uint32_t most = 64;
     table_address found[most];
     std::uint32_t n = 0;
-    const auto give = [&] {
-      c_.where.pools[0]->give(c_.cpu.index, std::span(found, n));
-      count(0, std::exchange(n, 0));
-    };
+    const auto give = [&] { give_leaf_tables(std::span(found, std::exchange(n, 0))); };
     for (std::uint32_t i = s_.entries(1); i-- > 0;) {
       const word e = w_.logical(first[i]);
       if (f_.kind(e, 1) != kind::table) continue;
@@ -78,6 +76,11 @@ class settlement {
       if (n == most) give();
     }
     give();
+  }
+
+  void give_leaf_tables(std::span<const table_address> tables) {
+    c_.where.pools[0]->give(c_.cpu.index, tables);
+    count(0, static_cast<std::uint32_t>(tables.size()));
   }
 
   void count(unsigned level, std::uint32_t tables) {
