@@ -4,6 +4,7 @@
 #include "runtime/leaf_groups.h"
 #include "runtime/settlement.h"
 #include "runtime/single_leaves.h"
+#include "runtime/table_detacher.h"
 #include "runtime/table_sweep.h"
 
 namespace quire::runtime {
@@ -20,15 +21,15 @@ class committer {
 
   explicit committer(const commit_context& c)
       : c_(c), m_(*c.cpu.memory), f_(c.where.format<F>()), s_(c.where.shape), t_(c.host, c.where), w_(c), path_(c, w_), groups_(c, w_, path_), runs_(c, w_, path_), singles_(c, w_, path_, runs_),
-        sweep_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
+        detacher_(c, w_, path_), sweep_(c, w_, path_, runs_), settlement_(c, w_, runs_) {}
 
   void run(const update_list& updates) {
     path_.begin();
     if (c_.shortcut) {
-      apply(updates[0]);
+      apply(updates, 0);
       runs_.remember(updates[0], *c_.shortcut);
     } else {
-      for (std::uint32_t i = 0; (i = singles_.put(updates, i)) < updates.count(); ++i) apply(updates[i]);
+      for (std::uint32_t i = 0; (i = singles_.put(updates, i)) < updates.count(); ++i) apply(updates, i);
     }
     while (!climb(s_.top())) retry();
     path_.end(c_.reason);
@@ -63,7 +64,8 @@ class committer {
     blocked  ///< nothing was changed; the phase has to end first
   };
 
-  void apply(const update& u) {
+  void apply(const update_list& updates, std::uint32_t i) {
+    const update u = updates[i];
     const gfn end = u.range.end();
     bool interrupted = false;
     for (gfn g = u.range.first; g < end;) {
@@ -72,11 +74,37 @@ class committer {
         if (interrupted) take_back(g);
         return;
       }
-      g = sweep_.run(u, g);
-      if (!(g < end) || advance(u, g, end)) continue;
+      if (detach(updates, i, u, g)) {
+        const gfn from = g;
+        g = sweep_.run(u, g);
+        if (!(g < end) || (entry_writer<F>::instructed && from < g) || advance(u, g, end)) continue;
+      }
       retry();
       interrupted = true;
     }
+  }
+
+  /// False: the phase has to end before the work can go on at `g`.
+  bool detach(const update_list& updates, std::uint32_t i, const update& u, gfn g) {
+    if constexpr (entry_writer<F>::instructed) {
+      if (path_.lowest() <= 1 && s_.table_first(g, 1) == path_[1].first && w_.detached(path_[1].table[s_.index(g, 1)])) return true;
+      if (detacher_.wants(u, g)) return go_to_links(g) && (path_.lowest() > 1 || detacher_.run(updates, i, g));
+    }
+    return true;
+  }
+
+  /// Makes the table of level 1 that holds `g`, if there is one, the lowest of the path or the last but one.
+  bool go_to_links(gfn g) {
+    unsigned level = path_.lowest() > 1 ? path_.lowest() : 1;
+    while (level < s_.top() && s_.table_first(g, level) != path_[level].first) ++level;
+    if (level > 1 && !climb(level)) return false;
+    for (; level > 1; --level) {
+      const slot at = path_[level].table[s_.index(g, level)];
+      const word e = w_.logical(at);
+      if (f_.kind(e, level) != kind::table) break;
+      path_.descend(at, e, level, g);
+    }
+    return true;
   }
 
   /// Takes out the tables that the phase before has linked for page `g`, if nothing is in them: the update that wanted
@@ -399,6 +427,7 @@ class committer {
   leaf_groups<F> groups_;
   leaf_runs<F> runs_;
   single_leaves<F> singles_;
+  table_detacher<F> detacher_;
   table_sweep<F> sweep_;
   settlement<F> settlement_;
 };

@@ -64,6 +64,7 @@ class commit_path {
   void end(flush_reason reason) {
     if (taken_ > 0) c_.where.count_tables(std::exchange(taken_, 0), std::exchange(taken_bytes_, 0));
     w_.flush(reason);
+    if constexpr (entry_writer<F>::instructed) w_.attach();
     w_.make_parked();
     m_.locked.release_all();
     c_.cpu.phase.lower();

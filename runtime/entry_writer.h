@@ -30,8 +30,10 @@ class entry_writer {
   /// The entry as it will be when the commit is done.
   word logical(slot at) const {
     if constexpr (instructed) {
-      const entry_change* held = m_.changes.find(at.address());
-      return held ? held->to : at.load();
+      if (const entry_change* held = m_.changes.find(at.address())) return held->to;
+      const word e = at.load();
+      if (const entry_span* s = m_.changes.span_of(at.address())) return (e & s->keep) | s->set;
+      return detached(at) ? f_.restored(e, 1) : e;
     } else {
       return logical(at.load());
     }
@@ -86,22 +88,46 @@ class entry_writer {
     if constexpr (instructed) return m_.changes.empty();
     return !F::breaks || m_.stale.empty();
   }
-  /// Leaves of `level` that were changed without swap() went stale: `entries` in `r`.
-  void note_stale_run(gfn_range r, unsigned level, std::uint64_t entries) {
+  /// Entries of `level` that were changed without swap() went stale: `entries` in `r`, all leaves or all links of tables. In
+  /// formats whose entries change by instruction that happens in detached tables, of which nothing is cached any more.
+  void note_stale_run(gfn_range r, unsigned level, std::uint64_t entries, bool links = false) {
     c_.count.flush_requested += entries;
-    m_.stale.add(r, level, false);
+    if (!instructed) m_.stale.add(r, level, links);
   }
 
   /// Likewise, leaves of one table: those so many places behind the one of `first`, in order.
   void note_stale_leaves(gfn first, std::span<const std::uint32_t> places, unsigned level) {
     c_.count.flush_requested += places.size();
-    m_.stale.add_leaves(first, places, s_.slot_pages(level), level);
+    if (!instructed) m_.stale.add_leaves(first, places, s_.slot_pages(level), level);
   }
 
-  /// Formats whose valid entries change by instruction: holds back a change of many neighbours, to (e & keep) | set.
-  void change_span(const entry_span& s) {
+  // Formats whose valid entries change by instruction.
+
+  /// Holds back a change of many neighbours, to (e & keep) | set.
+  void change_span(const entry_span& s, bool links = false) {
     m_.changes.add(s);
-    note_stale_run({s.first, std::uint64_t{s.entries} << s_.shift[s.level]}, s.level, s.entries);
+    c_.count.flush_requested += s.entries;
+    m_.stale.add({s.first, std::uint64_t{s.entries} << s_.shift[s.level]}, s.level, links);
+  }
+
+  /// Makes the links of level-0 tables invalid at once, with all that is held back: no CPU can use, or look at, what is in these
+  /// tables before attach(), so that it may change by stores. Lookups still find it. One run of links at a time.
+  void detach(const entry_span& links, flush_reason reason) {
+    m_.changes.add(links);
+    m_.stale.add({links.first, std::uint64_t{links.entries} << s_.shift[1]}, 1, true);
+    flush(reason);
+    detached_ = {links.at, links.entries};
+  }
+  bool has_room_for_span() const { return m_.changes.has_room_for_span(); }
+  bool has_detached() const { return !detached_.empty(); }
+  /// True if the slot of level 1 is among them.
+  bool detached(slot at) const { return at.address() >= detached_.data() && at.address() < detached_.data() + detached_.size(); }
+  void attach() {
+    for (word& w : detached_) {
+      const word e = slot(&w).load();
+      if (f_.restored(e, 1) != e) slot(&w).store(f_.restored(e, 1));
+    }
+    detached_ = {};
   }
 
   /// Makes single changes of the span that the slot is in, if it is in one. False: there is no room for them.
@@ -120,7 +146,9 @@ class entry_writer {
 
   /// True if what the entry will be when the commit is done is not what hardware sees now.
   bool held_back(slot at) const {
-    if constexpr (instructed) return m_.changes.find(at.address()) != nullptr;
+    if constexpr (instructed) {
+      return m_.changes.find(at.address()) != nullptr || (detached(at) && f_.kind(at.load(), 1) == kind::empty);
+    }
     if constexpr (F::breaks) return F::parked(at.load());
     return false;
   }
@@ -193,11 +221,14 @@ class entry_writer {
   template <class Make>
   word change(slot at, unsigned level, gfn g, Make make, bool drained) {
     entry_change* held = m_.changes.find(at.address());
-    const word old = held ? held->to : at.load();
+    const word old = logical(at);
     const word now = make(old);
     const auto t = f_.classify(held ? held->from : old, now, level);
     const bool replace = t == arch::transition::replace_by_instruction;
-    if (held) {
+    if (!held && held_back(at)) {
+      at.store(now);  // detached
+      ++c_.count.entries_written;
+    } else if (held) {
       held->to = now;
       held->replace = replace;
       held->undone = t == arch::transition::store;
@@ -270,6 +301,7 @@ class entry_writer {
   const F& f_;
   const geometry& s_;
   const table_ops& ops_;
+  std::span<word> detached_;  // links that are to become valid again
 };
 
 }  // namespace quire::runtime

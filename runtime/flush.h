@@ -132,14 +132,36 @@ class removed_tables {
  public:
   static constexpr std::size_t capacity = 1024;
 
-  std::size_t left() const { return capacity - size_; }
+  bool empty() const { return size_ == 0 && unheard_ == capacity; }
+  /// As many of each kind can be added.
+  std::size_t left() const { return size_ > capacity - unheard_ ? capacity - size_ : unheard_; }
   void add(const removed_table& t) { tables_[size_++] = t; }
+  /// Tables of level 0 whose leaves nobody wants to hear of, at most n <= left(). `next(i)` gives the i-th, and whether there is
+  /// one. Returns how many it gave.
+  template <class Next>
+  std::uint32_t add_unheard(std::uint32_t n, Next next) {
+    table_address* const to = unheard_tables_ + unheard_;
+    std::uint32_t i = 0;
+    for (; i < n && next(i, to[-1 - static_cast<std::ptrdiff_t>(i)]); ++i) {
+    }
+    unheard_ -= i;
+    return i;
+  }
   std::span<const removed_table> all() const { return {tables_, size_}; }
-  void clear() { size_ = 0; }
+  /// The last one that was added first.
+  std::span<const table_address> unheard() const { return {unheard_tables_ + unheard_, capacity - unheard_}; }
+  /// How many were added.
+  std::size_t count() const { return size_ + capacity - unheard_; }
+  void clear() {
+    size_ = 0;
+    unheard_ = capacity;
+  }
 
  private:
   std::size_t size_ = 0;
+  std::size_t unheard_ = capacity;  // where the newest of them is
   removed_table tables_[capacity];
+  table_address unheard_tables_[capacity];
 };
 
 }  // namespace quire::runtime

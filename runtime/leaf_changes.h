@@ -48,7 +48,7 @@ struct access_change {
     words.mask = ~(rule.leaf_address | rule.high_bits | f.status_bits());
     words.value = e & words.mask;
     possible = true;
-    flush = t == arch::transition::store_then_flush;
+    flush = t != arch::transition::store;
   }
 };
 

@@ -21,11 +21,13 @@ class leaf_runs {
   /// Does what `u` asks for in as many of `n` slots as can be done at once, from the one of page `g` on, whose entry is `e`.
   /// The table of `level` is held. Returns how many; 0: none.
   std::uint32_t act(const update& u, slot at, word e, unsigned level, gfn g, std::uint32_t n) {
-    if (s_.group_bits[level] || path_[level].hidden) return 0;
+    if (s_.group_bits[level] || (path_[level].hidden && !direct(level))) return 0;
     const kind k = f_.kind(e, level);
     switch (u.kind.op()) {
       case operation::map: return k == kind::empty ? map(u, at, level, g, n) : 0;
-      case operation::unmap: return k == kind::leaf ? unmap(at, e, level, g, n) : k == kind::empty ? skip(at, level, n) : 0;
+      case operation::unmap:
+        if (k == kind::table) return level == 1 ? unlink(at, g, n) : 0;
+        return k == kind::leaf ? unmap(at, e, level, g, n) : skip(at, level, n);
       case operation::protect: return k == kind::leaf ? protect(u, at, e, level, g, n) : 0;
       case operation::harvest: return f_.status_bits() ? harvest(u, at, e, level, g, n) : 0;
     }
@@ -33,7 +35,7 @@ class leaf_runs {
   }
 
   // For leaves from the one of page `g` on, at most n, that a table has which is held. Each returns how many it dealt with, in
-  // order. Not for entries that change by instruction.
+  // order. Where entries change by instruction, in detached tables only.
 
   /// As long as they agree in what `c` says.
   std::uint32_t change_access(const access_change<F>& c, slot at, unsigned level, gfn g, std::uint32_t n) {
@@ -137,23 +139,12 @@ class leaf_runs {
   /// True if all entries of a table will be empty when the commit is done.
   bool all_empty(slot table, unsigned level) const {
     const std::uint32_t n = s_.entries(level);
-    if (!entry_writer<F>::instructed || w_.nothing_pending()) {
-      if (table[n - 1].load() != f_.empty(level)) return false;  // ranges are mostly unmapped from their begin
-      return ops_.all_equal(table.address(), n, f_.empty(level));
-    }
-    for (std::uint32_t i = 0; i < n;) {
-      const slot at = table[i];
-      if (const entry_span* s = m_.changes.span_of(at.address())) {
-        if (!s->emptied) return false;
-        i += s->entries - static_cast<std::uint32_t>(at.address() - s->at);
-      } else if (m_.changes.has_single(level)) {
-        if (w_.logical(at) != f_.empty(level)) return false;
-        ++i;
-      } else {
-        const std::uint32_t to_span = m_.changes.free_of_spans(at.address(), n - i);
-        if (!ops_.all_equal(at.address(), to_span, f_.empty(level))) return false;
-        i += to_span;
-      }
+    const word empty = f_.empty(level);
+    if (w_.logical(table[n - 1]) != empty) return false;  // ranges are mostly unmapped from their begin
+    for (std::uint32_t i = 0; (i += ops_.first_not(table[i].address(), n - i, empty)) < n;) {
+      if (w_.logical(table[i]) != empty) return false;
+      const entry_span* s = m_.changes.span_of(table[i].address());
+      i += s ? s->entries - static_cast<std::uint32_t>(table[i].address() - s->at) : 1;
     }
     return true;
   }
@@ -169,13 +160,15 @@ class leaf_runs {
   }
 
  private:
+  // True if entries change by stores although that takes an instruction elsewhere.
+  bool direct(unsigned level) const { return entry_writer<F>::instructed && path_[level].hidden; }
   bool leaf_aligned(const update& u, std::uint64_t out, unsigned level) const {
     return level <= u.kind.leaf_level() && s_.leaf[level] && (out & (s_.slot_pages(level) - 1)) == 0;
   }
 
   std::uint32_t map(const update& u, slot at, unsigned level, gfn g, std::uint32_t n) {
     const std::uint64_t out = u.out.value + (g - u.range.first);
-    if (!w_.nothing_pending()) return 0;
+    if (!w_.nothing_pending() && !direct(level)) return 0;
     if (!leaf_aligned(u, out, level)) return level == 1 ? link_full_tables(u, at, out, n) : 0;
     const leaf_line<F> leaves(f_, s_, u.kind.attr(), level);
     if (out + (std::uint64_t{n} << s_.shift[level]) > leaves.below) return 0;
@@ -208,9 +201,41 @@ class leaf_runs {
 
   std::uint32_t unmap(slot at, word e, unsigned level, gfn g, std::uint32_t n) {
     if (at.load() != e) return 0;  // parked, or to be changed by instruction
-    if constexpr (entry_writer<F>::instructed) return unmap_span(at, e, level, g, n);
+    if (entry_writer<F>::instructed && !direct(level)) return unmap_span(at, e, level, g, n);
     path_[level].emptied = true;
     return f_.status_bits() || n < 2 || !follows(at, e, level) ? take_each(at, level, g, n) : take(at, e, level, g, n);
+  }
+
+  // Takes out tables of level 0, with all that is in them.
+  std::uint32_t unlink(slot at, gfn g, std::uint32_t n) {
+    if (path_[1].hidden || m_.changes.has_single(1)) return 0;
+    if constexpr (entry_writer<F>::instructed) n = m_.changes.has_room_for_span() ? m_.changes.free_of_spans(at.address(), n) : 0;
+    if (n > m_.removed.left()) n = static_cast<std::uint32_t>(m_.removed.left());
+    const auto table = [&](std::uint32_t i, table_address& t) {
+      const word e = at[i].load();
+      t = f_.table(e, 1);
+      return f_.kind(e, 1) == kind::table;
+    };
+    std::uint32_t done = 0;
+    if (c_.where.options.reports.receive) {
+      for (table_address t; done < n && table(done, t); ++done)
+        m_.removed.add({t, g + (std::uint64_t{done} << s_.shift[1]), 0, false});
+    } else {
+      done = m_.removed.add_unheard(n, table);
+    }
+    if (done == 0) return 0;
+    path_[1].emptied = true;
+    if constexpr (entry_writer<F>::instructed) {
+      entry_span s = span_from(at, 1, g, done);
+      s.emptied = true;
+      s.set = f_.empty(1);
+      w_.change_span(s, true);
+    } else {
+      ops_.fill(at.address(), done, f_.empty(1), 0);
+      c_.count.entries_written += done;
+      w_.note_stale_run({g, std::uint64_t{done} << s_.shift[1]}, 1, done, true);
+    }
+    return done;
   }
 
   // In formats whose valid entries change by instruction. Shorter runs are left to single changes.
@@ -309,7 +334,7 @@ class leaf_runs {
   std::uint32_t protect(const update& u, slot at, word e, unsigned level, gfn g, std::uint32_t n) {
     const access_change<F> c(f_, e, u.kind.attr().access, level);
     if (!c.possible || at.load() != e) return 0;
-    if constexpr (entry_writer<F>::instructed) return protect_span(at, level, g, n, c.words);
+    if (entry_writer<F>::instructed && !direct(level)) return protect_span(at, level, g, n, c.words);
     return change_access(c, at, level, g, n);
   }
 

@@ -21,7 +21,7 @@ class settlement {
   /// Delivers reports and frees removed tables. After the flush and in no phase: once the phases of others that were in
   /// progress are over too, nothing changes in these tables any more, and lookups notice that they went.
   void settle() {
-    if (!m_.removed.all().empty()) free_removed();
+    if (!m_.removed.empty()) free_removed();
     m_.reports.deliver(c_.where.options.reports, c_.cpu.index);
   }
 
@@ -31,6 +31,7 @@ class settlement {
     c_.cpus.wait_for_phases(c_.cpu.index, c_.host);
     c_.where.move_version();
     for (const removed_table& r : m_.removed.all()) free_tree(r);
+    give_leaf_tables(m_.removed.unheard());
     m_.removed.clear();
     c_.where.count_tables(-std::exchange(freed_, 0), -std::exchange(freed_bytes_, 0));
   }
@@ -68,10 +69,7 @@ class settlement {
     constexpr std::uint32_t most = 64;
     table_address found[most];
     std::uint32_t n = 0;
-    const auto give = [&] {
-      c_.where.pools[0]->give(c_.cpu.index, std::span(found, n));
-      count(0, std::exchange(n, 0));
-    };
+    const auto give = [&] { give_leaf_tables(std::span(found, std::exchange(n, 0))); };
     for (std::uint32_t i = s_.entries(1); i-- > 0;) {
       const word e = w_.logical(first[i]);
       if (f_.kind(e, 1) != kind::table) continue;
@@ -79,6 +77,11 @@ class settlement {
       if (n == most) give();
     }
     give();
+  }
+
+  void give_leaf_tables(std::span<const table_address> tables) {
+    c_.where.pools[0]->give(c_.cpu.index, tables);
+    count(0, static_cast<std::uint32_t>(tables.size()));
   }
 
   void count(unsigned level, std::uint32_t tables) {

@@ -87,7 +87,7 @@ class single_leaves {
   }
   /// True if the place of map `i` was looked for in this phase, and no table was taken out since.
   bool knows(std::uint32_t i) const {
-    return i - first_ < found_ && phase_ == path_.phase() && removed_ == c_.cpu.memory->removed.all().size();
+    return i - first_ < found_ && phase_ == path_.phase() && removed_ == c_.cpu.memory->removed.count();
   }
 
   /// Puts leaves of maps from the i-th on, as far as their places are known together. Returns the first one that it did not.
@@ -103,7 +103,7 @@ class single_leaves {
     first_ = i;
     found_ = n;
     phase_ = path_.phase();
-    removed_ = c_.cpu.memory->removed.all().size();
+    removed_ = c_.cpu.memory->removed.count();
     if (!maps.find(places_, request(), i, n, at_, leaf_of_)) {
       // A table is linked ahead of what comes before only if that takes no table out, and has its own claims.
       bool goes_on = true;

@@ -145,17 +145,24 @@ void table_pool::give(unsigned cpu, const frame& f) {
   trim_if_twice(stocks_[cpu]);
 }
 
+// The list is kept out of memory meanwhile, as each push would wait for the stores of the one before.
+void table_pool::push(frame_list& l, std::span<const arch::table_address> tables) const {
+  frame_list grown = l;
+  for (const arch::table_address& t : tables) push(grown, t.byte);
+  l = grown;
+}
+
 void table_pool::give(unsigned cpu, std::span<const arch::table_address> tables) {
   cpu_stock& own = stocks_[cpu];
   const std::uint64_t n = tables.size(), cached = options_.cache_frames;
   const std::uint64_t most = own.slack + n <= 2 * cached ? n : own.slack < cached ? cached - own.slack : 0;
-  for (const arch::table_address& t : tables.first(most)) push(own.lists[0], t.byte);
+  push(own.lists[0], tables.first(most));
   own.listed += most;
   own.slack += most;
   bump(own.given, n);
   if (most == n) return;
   const lock_guard hold(lock_, *platform_);
-  for (const arch::table_address& t : tables.subspan(most)) push(lists_[0], t.byte);
+  push(lists_[0], tables.subspan(most));
   free_ += n - most;
 }
 

@@ -149,6 +149,7 @@ class table_pool {
     store(name, 0, l.node);
     l = {name, 0};
   }
+  void push(frame_list& l, std::span<const arch::table_address> tables) const;
   // The list is not empty. Words that made a node are as in a cleared frame again.
   std::uint64_t pop(frame_list& l) const {
     const std::uint64_t i = l.names, found = load(l.node, i);

@@ -25,10 +25,10 @@ class table_sweep {
 
   /// Does what `u` asks for from page `g` on, up to the page that it returns. In a phase.
   gfn run(const update& u, gfn g) {
-    // What is held back in formats whose entries change by instruction is not in the tables yet.
-    if constexpr (entry_writer<F>::instructed) return g;
     if (path_.lowest() > 1 || s_.top() == 0 || s_.group_bits[0] || path_[1].hidden) return g;
     if (path_[1].first != s_.table_first(g, 1)) return g;
+    // What is held back in formats whose entries change by instruction is not in the tables yet.
+    if (entry_writer<F>::instructed && !w_.detached(path_[1].table[s_.index(g, 1)])) return g;
     switch (u.kind.op()) {
       case operation::map: return map(u, g);
       case operation::unmap: return unmap(u, g);
@@ -44,13 +44,18 @@ class table_sweep {
   static constexpr unsigned frame_bits = 3 + F::index_bits(0);
   static constexpr std::uint32_t entries = 1u << F::index_bits(0);
 
+  word link_in(slot at) const {
+    if constexpr (entry_writer<F>::instructed) return w_.detached(at) ? f_.restored(at.load(), 1) : f_.empty(1);
+    return at.load();
+  }
+
   /// Calls `act(slot, index, page, n)` for the n pages of the update in each table. It returns how many of them it has done.
   template <class Act>
   gfn each_table(gfn g, gfn end, Act act) {
     const slot links = path_[1].table;
     const std::uint64_t first = path_[1].first.value, pages_under = s_.table_pages(1);
     while (g < end && g.value - first < pages_under) {
-      const word link = links[static_cast<std::uint32_t>((g.value - first) >> table_bits)].load();
+      const word link = link_in(links[static_cast<std::uint32_t>((g.value - first) >> table_bits)]);
       const table_address table = f_.table(link, 1);
       if ((link & link_mask_) != link_ || !held_(table, frame_bits)) break;
       const std::uint32_t i = static_cast<std::uint32_t>(g.value >> page_bits) & (entries - 1);
@@ -91,7 +96,7 @@ class table_sweep {
 
   gfn protect(const update& u, gfn g) {
     const slot links = path_[1].table;
-    const word link = links[s_.index(g, 1)].load();
+    const word link = link_in(links[s_.index(g, 1)]);
     if ((link & link_mask_) != link_) return g;
     const word e = t_.at(f_.table(link, 1))[s_.index(g, 0)].load();
     if (f_.kind(e, 0) != kind::leaf) return g;
