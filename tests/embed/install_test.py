@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds Quire as an embedder would, without sanitizers, in a folder of its own: install_test.py ROOT PART
+"""Builds Quire as an embedder would, without sanitizers: install_test.py ROOT PART
 
 install: into an empty prefix; what is there, which symbols are seen, and the hosted examples built against it by every
 compiler, by pkg-config and by CMake, run under the address sanitizer. subproject: the examples with Quire as a Meson
@@ -11,6 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), 'examples'))
+from example import build_tree  # noqa: E402
 
 root, part = os.path.realpath(sys.argv[1]), sys.argv[2]
 examples = os.path.join(root, 'docs/examples/hosted')
@@ -99,8 +102,8 @@ def check_compilers(prefix, scratch):
 
 def test_install(scratch):
     prefix = f'{scratch}/prefix'
-    run('meson', 'setup', '-Dtools=false', '--buildtype=release', f'--prefix={prefix}', '--libdir=lib', f'{scratch}/build', root)
-    run('meson', 'install', '-C', f'{scratch}/build')
+    with build_tree('x86-64', prefix) as build:
+        run('meson', 'install', '-C', build)
     os.environ['PKG_CONFIG_PATH'] = f'{prefix}/lib/pkgconfig'
     check_files(prefix)
     check_symbols(prefix)
@@ -125,15 +128,12 @@ def test_subproject(scratch):
 
 
 def test_cross(scratch, machine):
-    run('meson', 'setup', f'--cross-file={root}/tests/cross/{machine}.ini', f'{scratch}/build', root)
-    run('ninja', '-C', f'{scratch}/build', 'libquire-core.a')
-    print(run(f'{root}/tests/core_symbols.sh', f'{scratch}/build/libquire-core.a', f'{root}/quire/quire.h',
-              f'{machine}-linux-gnu-'))
+    with build_tree(machine, f'{scratch}/prefix') as build:
+        run('ninja', '-C', build, 'libquire-core.a')
+        print(run(f'{root}/tests/core_symbols.sh', f'{build}/libquire-core.a', f'{root}/quire/quire.h', f'{machine}-linux-gnu-'))
 
 
 def main():
-    for variable in 'CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS':
-        os.environ.pop(variable, None)
     with tempfile.TemporaryDirectory(prefix='embed_', dir=os.environ.get('MESON_BUILD_ROOT')) as scratch:
         if part == 'install':
             test_install(scratch)

@@ -101,5 +101,5 @@ def test_linux():
     check(lazy * 10 * stale_eager <= eager * stale_lazy, 'lazy executes more than a tenth per entry that went stale')
 
 
-core = install('aarch64', '--cross-file', f'{root}/tests/cross/aarch64.ini')
+core = install('aarch64')
 {'self_check': test_self_check, 'linux': test_linux}[part]()

@@ -1,4 +1,5 @@
-"""What the tests of examples share: programs that are run, and Quire installed into a prefix as an embedder has it."""
+"""What the tests of examples and of embedding share: programs that are run, and Quire as an embedder builds and installs it."""
+import contextlib
 import fcntl
 import os
 import signal
@@ -6,6 +7,8 @@ import subprocess
 import sys
 
 root = os.path.realpath(sys.argv[1])
+for variable in 'CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS':  # how the tests were built is not how Quire is
+    os.environ.pop(variable, None)
 scratch = os.path.join(os.path.realpath(os.environ['MESON_BUILD_ROOT']), 'examples')  # kept from run to run
 
 
@@ -32,14 +35,25 @@ def must_run(*command):
     check(status == 0, f'{" ".join(command)}\nended with status {status}:\n{output[-6000:]}')
 
 
-def install(name, *options):
-    """Builds Quire without tools and installs it; the variables by which the Makefile of an example finds its core."""
-    build, prefix = f'{scratch}/{name}', f'{scratch}/{name}-prefix'
+@contextlib.contextmanager
+def build_tree(machine, prefix):
+    """A release build of Quire without tools, kept from run to run, for one test at a time; what is installed goes to `prefix`."""
+    build = f'{scratch}/{machine}'
+    cross = [] if machine == 'x86-64' else [f'--cross-file={root}/tests/cross/{machine}.ini']
     os.makedirs(scratch, exist_ok=True)
-    with open(f'{build}.lock', 'w', encoding='utf-8') as lock:  # tests that run at once share it
+    with open(f'{build}.lock', 'w', encoding='utf-8') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(f'{build}/build.ninja'):
-            must_run('meson', 'setup', *options, '-Dtools=false', '--buildtype=release', f'--prefix={prefix}', '--libdir=lib',
-                     build, root)
+        if os.path.exists(f'{build}/build.ninja'):
+            must_run('meson', 'configure', build, f'--prefix={prefix}')
+        else:
+            must_run('meson', 'setup', *cross, '-Dtools=false', '--buildtype=release', f'--prefix={prefix}', '--libdir=lib', build,
+                     root)
+        yield build
+
+
+def install(machine):
+    """Installs Quire; the variables by which the Makefile of an example finds its core."""
+    prefix = f'{scratch}/{machine}-prefix'
+    with build_tree(machine, prefix) as build:
         must_run('meson', 'install', '-C', build)
     return [f'QUIRE_CFLAGS=-I{prefix}/include/quire', f'QUIRE_LIBS={prefix}/lib/libquire-core.a']
