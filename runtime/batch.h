@@ -124,8 +124,8 @@ class batch {
   [[gnu::always_inline]] growth grow_by_page(queued_update* next, gfn g, hfn out, update_kind k) {
     return grow_by_page(next, g, k, [g, out](const queued_update& last) { return last.distance == out.value - g.value; });
   }
-  /// Pages in which grow_by_page() goes on without asking: a level-0 table in the format with the smallest ones. A number that
-  /// the compiler knows costs the loop that appends less than a limit that is loaded.
+  /// Pages in which grow_by_page() goes on without asking. A number that the compiler knows costs the loop that appends less than
+  /// a limit that is loaded; where tables or the input are no multiples of it, nothing is let grow.
   static constexpr std::uint64_t growth_block = 256;
   /// Lets grow_by_page() go on.
   void let_grow() {

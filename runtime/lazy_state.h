@@ -90,7 +90,7 @@ struct section {
   std::uint32_t prepaid_parents = 0;  ///< level-1 tables that are claimed beyond what `newest` tells
   leaf_shortcut shortcut;
   counters count;            ///< updates that `queue` holds are not in count.updates yet
-  std::uint64_t direct = 0;  ///< immediate maps by `shortcut`; in none of the counters yet
+  std::uint64_t direct = 0;  ///< immediate maps by machine::put_directly(); in none of the counters yet
   /// Held by whoever commits what is queued: the owner, or a cpu that drains it. Holders wait for tables and flushes, so
   /// it is never taken in a phase.
   alignas(64) spin_lock drain_lock;
@@ -146,7 +146,7 @@ inline bool section::append_separate_unmap(gfn_range r) {
 inline void section::let_grow() {
   if (limits.inside_granule != 0) return;
   const update_kind k = queue.newest_kind();
-  if (k == limits.unmap && newest.split_all) return queue.let_grow();
+  if (k == limits.unmap && newest.split_all && limits.input_pages % batch::growth_block == 0) return queue.let_grow();
   if (k.op() != operation::map || k.leaf_level() != 0 || limits.join_pages % batch::growth_block != 0) return;
   const gfn_range r = queue.newest();
   const std::uint64_t last = r.end().value - 1, end = last - last % batch::growth_block + batch::growth_block;

@@ -1,6 +1,7 @@
 // States, checks and lanes of table_contest.h.
 #include "perf/compare/table_contest.h"
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
@@ -27,6 +28,7 @@ class table_runner {
 
   std::string check(lane& l) {
     std::string wrong = start();
+    std::fill(frames_.begin(), frames_.end(), ~std::uint64_t{0});  // what no lookup finds
     const command_counts before = tables().counts();
     if (wrong.empty() && !operation_.run(tables(), set_, frames_)) wrong = "the call was refused";
     const command_counts after = tables().counts();

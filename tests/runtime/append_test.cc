@@ -1,6 +1,7 @@
 // Appends by few compares: what they must refuse, and what lookups see of them.
 #include <doctest/doctest.h>
 
+#include "runtime/backend_of.h"
 #include "tests/support/guest.h"
 
 namespace quire::tests {
@@ -13,7 +14,11 @@ using runtime::status;
 
 namespace {
 constexpr runtime::attributes rwx{perm::rwx, 0, 0};
-}
+/// A format with 128 pages: fewer than what runs grow by without asking.
+struct small_format : arch::example_format {
+  constexpr unsigned input_bits() const { return 19; }
+};
+}  // namespace
 
 TEST_SUITE("append") {
 TEST_CASE_TEMPLATE("defect: a page that is no granule was queued if it was the last page of the map before", F,
@@ -73,6 +78,17 @@ TEST_CASE_TEMPLATE("unmaps of one page a call end with the last page there is, a
   CHECK(g.m().counts(0, g.s()).updates == before + 700);
   REQUIRE(g.m().leave(l) == status::ok);
   CHECK(g.m().counts(0, g.s()).updates == before + 700);
+}
+
+TEST_CASE("defect: unmaps of one page a call grew beyond an input of 128 pages, and took out the first ones") {
+  guest<small_format> g(small_format{}, {.pool = {}, .max_leaf_level = 0});
+  REQUIRE(g.made == status::ok);
+  REQUIRE(g.m().map(g.state(), {gfn{0}, 1}, hfn{7}, {perm::rw, 0, 0}) == status::ok);
+  lazy_state* l = g.enter();
+  for (std::uint64_t page = 120; page < 128; ++page) REQUIRE(g.m().unmap(l, {gfn{page}, 1}) == status::ok);
+  CHECK(g.m().unmap(l, {gfn{128}, 1}) == status::bad_range);
+  REQUIRE(g.m().leave(l) == status::ok);
+  CHECK(g.in_tables(gfn{0}));
 }
 
 TEST_CASE("defect: a lookup missed what the newest record had grown by since the lookup before") {
