@@ -28,6 +28,7 @@ SLOW = {
     MACHINE + 'view_between_drains': 'only if another cpu drained the queue in the middle of a look',
     MACHINE + 'commit_now': 'outside of sections',
     MACHINE + 'put_directly': 'outside of sections',
+    MACHINE + 'take_directly': 'outside of sections',
     MACHINE + 'commit_scarce': 'table memory is short',
     MACHINE + 'commit_one': 'what commit_now and commit_scarce end with, where those are inlined',
     MACHINE + 'make_section': 'first use of a (cpu, space)',
