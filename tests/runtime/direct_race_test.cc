@@ -22,7 +22,10 @@ class race {
  public:
   explicit race(const F& f, unsigned max_leaf_level) : g_(f, options(max_leaf_level)), removed_(most_frames) {
     REQUIRE(g_.made == status::ok);
-    for (const unsigned cpu : {1u, 2u}) g_.s().note_run(cpu);
+    for (const unsigned cpu : {0u, 1u, 2u}) {
+      g_.s().note_run(cpu);
+      REQUIRE(g_.m().state(cpu, g_.s()));  // what the rig counts is not for threads
+    }
     g_.recording = false;
     g_.on_report = [this](const runtime::report& r) {
       for (std::uint64_t i = 0; i < r.range.pages; ++i) ++removed_[r.out.value + i];

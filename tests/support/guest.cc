@@ -81,7 +81,7 @@ guest_base::guest_base(const options& o)
 
 void guest_base::hear(void* context, unsigned /*cpu*/, std::span<const runtime::report> reports) {
   guest_base& g = self(context);
-  ++g.calls_with_reports;
+  if (g.recording) ++g.calls_with_reports;
   for (const runtime::report& r : reports) {
     if (g.recording) g.reports.push_back(r);
     if (g.on_report) g.on_report(r);
