@@ -137,6 +137,18 @@ TEST_CASE("with the commands that were planned no stale translation shows; witho
     CHECK(2 * shown > runs);
   }
 }
+
+TEST_CASE("no stale translation shows where most of two neighbouring tables changes, though DAT cuts them off and stores") {
+  for (const executed_case& c : cases()) {
+    CAPTURE(c.on.name);
+    CAPTURE(c.name);
+    scenario s(c.on, c.format, seed() + 200);
+    s.play(40, true);
+    const std::string wrong = s.check();
+    CHECK_MESSAGE(wrong.empty(), wrong);
+    if (std::holds_alternative<arch::dat>(c.format)) CHECK(s.cut_off() > 0);
+  }
+}
 }
 
 }  // namespace quire::tests

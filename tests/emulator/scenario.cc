@@ -133,6 +133,7 @@ void scenario::execute(const arch::flush_command& c, recorded_flush_at& f) {
   const unsigned level = op == arch::dat_flush::ipte ? 0 : static_cast<unsigned>(arch::dat::TT::get(c.operand[0])) + 1;
   const std::uint64_t table = c.operand[0] & (level ? ~std::uint64_t{0xfff} : ~std::uint64_t{0x7ff});
   const std::uint32_t first = guest_->s().shape.index({c.operand[1] >> arch::page_shift}, level);
+  cut_off_ += level == 1 && c.operand[2] > 0;
   for (std::uint64_t i = first; i <= first + c.operand[2]; ++i) {
     const std::uint64_t at = table - machine_.tables + 8 * i;
     std::uint64_t word = 0;
@@ -144,15 +145,37 @@ void scenario::execute(const arch::flush_command& c, recorded_flush_at& f) {
   }
 }
 
-// One or a few updates of pages 0 to 95 of the guest, in a section.
+// One of the first pages under a level-0 table.
+gfn scenario::near_page(std::uint64_t pages) {
+  const arch::geometry& s = guest_->s().shape;
+  const std::uint64_t table = two_tables_ && below(4) == 0 ? s.slot_pages(1) : 0;
+  return {table + below(pages) * s.slot_pages(0)};
+}
+
+// Updates of most of both tables. In formats whose entries change by instruction they are cut off meanwhile.
+void scenario::change_tables(lazy_state* l) {
+  const arch::geometry& s = guest_->s().shape;
+  machine& m = guest_->m();
+  const gfn_range most{gfn{s.slot_pages(0)}, 2 * (s.slot_pages(1) - s.slot_pages(0))};
+  if (below(4) == 0) {
+    REQUIRE(m.unmap(l, most) == status::ok);
+    model_.unmap(most);
+    return;
+  }
+  const perm p = random_access();
+  REQUIRE(m.protect(l, most, p) == status::ok);
+  model_.protect(most, p);
+}
+
+// One or a few updates of the guest, in a section.
 void scenario::change() {
   machine& m = guest_->m();
   const std::uint64_t page = guest_->s().shape.slot_pages(0);
   const std::uint64_t land = machine_.landings >> arch::page_shift;
   lazy_state* l = guest_->enter();
   for (std::uint64_t n = 1 + below(3); n > 0; --n) {
-    const std::uint64_t first = below(80);
-    const gfn_range r{gfn{first * page}, (1 + below(below(4) ? 4 : 16)) * page};
+    const gfn first = near_page(80);
+    const gfn_range r{first, (1 + below(below(4) ? 4 : 16)) * page};
     switch (below(4)) {
       case 0:
         REQUIRE(m.unmap(l, r) == status::ok);
@@ -165,13 +188,14 @@ void scenario::change() {
         break;
       }
       default: {
-        const page_run to{r, hfn{land + (below(8) ? below(64) : first) * page}, {random_access(), 0, 0}};
+        const page_run to{r, hfn{land + (below(8) ? below(64) * page : first.value)}, {random_access(), 0, 0}};
         REQUIRE(m.map(l, to.range, to.out, to.attr) == status::ok);
         model_.map(to, false);
       }
     }
     // A leaf of the next size appears over the small ones at times, or all of them go with their table.
     const std::uint64_t large = guest_->s().shape.levels > 1 ? guest_->s().shape.slot_pages(1) : 0;
+    if (two_tables_ && below(4) == 0) change_tables(l);
     if (large == 0 || below(6) != 0) continue;
     if (below(2) == 0 || large << arch::page_shift > machine_.landing_bytes) {
       REQUIRE(m.unmap(l, {gfn{0}, large}) == status::ok);
@@ -185,15 +209,15 @@ void scenario::change() {
   REQUIRE(m.leave(l) == status::ok);
 }
 
-void scenario::play(unsigned rounds) {
-  const std::uint64_t page = guest_->s().shape.slot_pages(0);
+void scenario::play(unsigned rounds, bool two_tables) {
+  two_tables_ = two_tables && guest_->s().shape.levels > 1;
   initial_ = shadow_ = std::string(reinterpret_cast<const char*>(guest_->table_memory().data()), guest_->table_memory().size());
   recording_ = true;
   constexpr tests::probe kinds[] = {probe::read, probe::read, probe::write, probe::fetch};
   for (unsigned i = 0; i < rounds; ++i) {
     touched_.clear();
     for (unsigned n = 0; n < 12; ++n) {
-      const gfn at{below(90) * page};
+      const gfn at = near_page(90);
       probe(at, kinds[below(4)]);
       if (expected_.back().done) touched_.push_back(at);
     }

@@ -40,7 +40,8 @@ class scenario {
   void probe_random(unsigned count);
   /// Records `rounds` of touching pages, changing some of them in a section, and probing them again: stores to tables
   /// and commands become requests, in the order in which the runtime made them.
-  void play(unsigned rounds);
+  /// @param two_tables  pages lie in two neighbouring level-0 tables, most of which changes at times
+  void play(unsigned rounds, bool two_tables = false);
 
   /// Runs the emulator and returns what is wrong first, or nothing.
   std::string check() const;
@@ -50,6 +51,8 @@ class scenario {
 
   unsigned hits() const { return hits_; }
   unsigned faults() const { return faults_; }
+  /// Instructions that have cut off neighbouring level-0 tables (DAT).
+  unsigned cut_off() const { return cut_off_; }
 
  private:
   struct recorded_flush_at {
@@ -65,6 +68,8 @@ class scenario {
   void probe(gfn page, probe how);
   page_run random_leaf();
   void change();
+  void change_tables(lazy_state* l);
+  gfn near_page(std::uint64_t pages);
   void record_stores();
   void record_flush(const runtime::flush_plan& plan);
   void execute(const arch::flush_command& c, recorded_flush_at& f);
@@ -83,8 +88,8 @@ class scenario {
   std::vector<expectation> expected_;
   std::vector<recorded_flush_at> flushes_;
   std::vector<gfn> touched_;  // pages of play(), since read
-  bool recording_ = false;
-  unsigned hits_ = 0, faults_ = 0;
+  bool recording_ = false, two_tables_ = false;
+  unsigned hits_ = 0, faults_ = 0, cut_off_ = 0;
 };
 
 }  // namespace quire::tests
