@@ -20,13 +20,17 @@ inline bool look_up_one_by_one(runtime::machine& machine, runtime::lazy_state* l
   return all;
 }
 
+/// Numbers as the runtime's calls take them.
+template <class Number, class Value>
+std::span<Number> numbers(std::span<Value> values) {
+  static_assert(sizeof(Number) == sizeof(Value));
+  return {reinterpret_cast<Number*>(values.data()), values.size()};
+}
+
 /// One call for all. Whether they are mapped is for whoever looks at the frames: as with io-pgtable, holes have a number too.
 inline bool look_up_many(runtime::machine& machine, runtime::lazy_state* l,
                          std::span<const std::uint64_t> pages, std::span<std::uint64_t> frames) {
-  static_assert(sizeof(runtime::gfn) == sizeof(std::uint64_t) && sizeof(runtime::hfn) == sizeof(std::uint64_t));
-  const std::span numbers(reinterpret_cast<const runtime::gfn*>(pages.data()), pages.size());
-  const std::span found(reinterpret_cast<runtime::hfn*>(frames.data()), frames.size());
-  return machine.lookup_many(l, numbers, found) == runtime::status::ok;
+  return machine.lookup_many(l, numbers<const runtime::gfn>(pages), numbers<runtime::hfn>(frames)) == runtime::status::ok;
 }
 
 }  // namespace quire::perf

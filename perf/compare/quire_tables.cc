@@ -23,12 +23,6 @@ constexpr std::uint64_t table_base = std::uint64_t{1} << 32;  // physical addres
 
 bool done(status s) { return s == status::ok; }
 
-template <class Number>
-std::span<const Number> numbers(std::span<const std::uint64_t> values) {
-  static_assert(sizeof(Number) == sizeof(std::uint64_t));
-  return {reinterpret_cast<const Number*>(values.data()), values.size()};
-}
-
 bool is_stage2(const any_format& format) {
   return !std::holds_alternative<arch::ept>(format) && !std::holds_alternative<arch::dat>(format);
 }
@@ -142,8 +136,8 @@ bool quire_tables::map_each(std::span<const std::uint64_t> pages) {
 
 bool quire_tables::map_list(const page_maps& maps) {
   if (!lists_) return map_each(maps.pages);
-  const auto pages = numbers<gfn>(maps.pages);
-  const auto frames = numbers<hfn>(maps.frames);
+  const auto pages = numbers<const gfn>(std::span(maps.pages));
+  const auto frames = numbers<const hfn>(std::span(maps.frames));
   bool good = true;
   for (std::size_t from = 0; from < pages.size(); from += updates_) {
     const std::size_t n = std::min<std::size_t>(updates_, pages.size() - from);
